@@ -1,0 +1,97 @@
+"""Layers that several networks share: noise-level embeddings, normalisation, FIR resampling, initialisers."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+
+def default_init(scale=1.0):
+    """score_sde's initialiser: uniform, fan average; a scale of 0 becomes 1e-10."""
+    return nn.initializers.variance_scaling(scale or 1e-10, "fan_avg", "uniform")
+
+
+class FourierEmbedding(nn.Module):
+    """Random Fourier features of the log noise level, `[B] -> [B, 2 size]`; the frequencies are not trained."""
+
+    size: int = 128
+    scale: float = 16.0
+
+    @nn.compact
+    def __call__(self, log_sigma):
+        w = self.param("W", nn.initializers.normal(self.scale), (self.size,))
+        angle = 2 * jnp.pi * log_sigma[:, None] * jax.lax.stop_gradient(w)[None]
+        return jnp.concatenate([jnp.sin(angle), jnp.cos(angle)], axis=-1)
+
+
+class NoiseEmbedding(nn.Module):
+    """Embedding of the log noise level for the blocks of a network, `[B] -> [B, 4 size]`: Fourier, Dense, swish, Dense."""
+
+    size: int = 128
+    scale: float = 16.0
+
+    @nn.compact
+    def __call__(self, log_sigma):
+        h = FourierEmbedding(self.size, self.scale)(log_sigma)
+        h = nn.Dense(4 * self.size, kernel_init=default_init())(h)
+        return nn.Dense(4 * self.size, kernel_init=default_init())(nn.swish(h))
+
+
+def group_norm(channels, epsilon=1e-6):
+    """GroupNorm with score_sde's number of groups."""
+    return nn.GroupNorm(num_groups=max(1, min(channels // 4, 32)), epsilon=epsilon)
+
+
+class InstanceNormPlus(nn.Module):
+    """InstanceNorm++ (Song and Ermon 2019, A.1): instance normalisation plus the normalised channel means.
+
+    With mu_c the spatial mean of channel c, and m, v mean and variance of mu over channels:
+    y = gamma ((x - mu) / sqrt(var + 1e-5) + alpha (mu - m) / sqrt(v + 1e-5)) + beta. Input and output `[B, H, W, C]`.
+    """
+
+    @nn.compact
+    def __call__(self, x):
+        shape = (1, 1, 1, x.shape[-1])
+        alpha = self.param("alpha", lambda key, s: 1 + 0.02 * jax.random.normal(key, s), shape)
+        gamma = self.param("gamma", lambda key, s: 1 + 0.02 * jax.random.normal(key, s), shape)
+        beta = self.param("beta", nn.initializers.zeros, shape)
+        mu = x.mean((1, 2), keepdims=True)
+        centred = x - mu
+        h = centred * jax.lax.rsqrt((centred**2).mean((1, 2), keepdims=True) + 1e-5)
+        offset = mu - mu.mean(-1, keepdims=True)
+        h = h + alpha * offset * jax.lax.rsqrt((offset**2).mean(-1, keepdims=True) + 1e-5)
+        return gamma * h + beta
+
+
+FIR = (0.125, 0.375, 0.375, 0.125)  # [1, 3, 3, 1] normalised
+
+
+def fir_filter(x, pad):
+    """Smooth height and width with FIR after zero padding (low, high), by shifted sums: gradients stay elementwise."""
+    for axis in (1, 2):
+        widths = [(0, 0)] * 4
+        widths[axis] = pad
+        padded = jnp.pad(x, widths)
+        size = padded.shape[axis] - len(FIR) + 1
+        x = sum(c * jax.lax.slice_in_dim(padded, i, i + size, axis=axis) for i, c in enumerate(FIR))
+    return x
+
+
+def upsample_fir(x):
+    """Double height and width: zeros between the pixels, then FIR with gain 2 an axis (StyleGAN2)."""
+    b, h, w, c = x.shape
+    x = jnp.stack([x, jnp.zeros_like(x)], axis=2).reshape(b, 2 * h, w, c)
+    x = jnp.stack([x, jnp.zeros_like(x)], axis=3).reshape(b, 2 * h, 2 * w, c)
+    return 4 * fir_filter(x, (2, 1))
+
+
+def downsample_fir(x):
+    """Halve height and width: FIR, then every second pixel (StyleGAN2)."""
+    return fir_filter(x, (1, 1))[:, ::2, ::2]
+
+
+def standardize(x):
+    """Per-image (x - mean) / max(std, 1 / sqrt(N)) over the N values of an image, as score_sde's classifier does first."""
+    axes = tuple(range(1, x.ndim))
+    centred = x - x.mean(axes, keepdims=True)
+    variance = (centred**2).mean(axes, keepdims=True)
+    return centred * jax.lax.rsqrt(jnp.maximum(variance, 1 / x[0].size))
