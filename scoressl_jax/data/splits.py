@@ -39,8 +39,8 @@ def balanced_split(y, num_labels, num_classes, seed):
             raise UserError(f"class {label} would have no labelled image: every one of the {num_classes} classes "
                             "needs at least one (raise num_labels, or label some)")
         if wanted[label] > available[label]:
-            raise UserError(f"num_labels={num_labels} needs {wanted[label]} labelled images of class {label}, but "
-                            f"there are {available[label]}: lower num_labels, or set it to 0 to take all labelled images")
+            raise UserError(f"num_labels={num_labels} needs {wanted[label]} images of class {label}, but there "
+                            f"are {available[label]} with a label: lower num_labels, or set it to 0 to take them all")
     # Each class has a generator of its own, so that its order does not depend on the budget.
     drawn = [np.random.default_rng([seed, label]).permutation(np.flatnonzero(y == label))[: wanted[label]]
              for label in range(num_classes)]

@@ -1,0 +1,122 @@
+"""Data sets of TensorFlow Datasets (TFDS), read without TensorFlow where their files allow it."""
+
+import contextlib
+import logging
+import os
+import re
+
+import numpy as np
+
+from scoressl_jax.data.dataset import make_dataset
+from scoressl_jax.errors import UserError
+
+INSTALL = "pip install 'scoressl_jax[tfds]' (in a checkout: pip install -e '.[tfds]')"
+
+
+def load_tfds(name, data_dir=None, download=False):
+    """Read a prepared TFDS image-classification set (mnist, svhn_cropped, cifar10, cifar100, ...) as a Dataset.
+
+    name: also with configuration or version, as `name/config:1.0.0`. data_dir: None is TFDS's own default, which is
+    $TFDS_DATA_DIR or ~/tensorflow_datasets. Images come in the order of the prepared files, whatever their format.
+    Nothing is downloaded unless `download` is True. Sets prepared as array_record or parquet are read without
+    TensorFlow; preparing, and reading tfrecord, need it. Raises UserError for a name that TFDS lacks, a set that is not
+    prepared or is damaged, missing TensorFlow, and sets without image and label or without train and test splits.
+    """
+    # Here, not above: the import takes a second, and few runs need it.
+    import tensorflow_datasets as tfds
+
+    data_dir = data_dir and os.path.expanduser(data_dir)
+    with _quiet():
+        builder = _builder(tfds, name, data_dir)
+        if not builder.is_prepared():
+            if not download:
+                raise UserError(f"{name} is not prepared in {builder.data_dir}: prepare it with "
+                                "--config.data.download=True, or give the data_dir where it is")
+            builder = _prepare(tfds, name, data_dir)
+        _check(tfds, name, builder.info)
+        train, test = (_read(tfds, name, builder, split) for split in ("train", "test"))
+    return make_dataset(name, *train, *test, builder.info.features["label"].names)
+
+
+def _builder(tfds, name, data_dir, **options):
+    # A name with a namespace (`huggingface:mnist`) would reach for the network.
+    if not re.fullmatch(r"\w+(/[\w.-]+)?(:[\d.*]+)?", name):
+        raise UserError(f"{name!r} is no data set of TFDS: give a name such as mnist or cifar10")
+    # The broad catch: TFDS raises ValueError, AssertionError, FileNotFoundError, protobuf's errors, ...
+    try:
+        return tfds.builder(name, data_dir=data_dir, try_gcs=False, **options)
+    except Exception as error:
+        raise UserError(f"TFDS cannot open {name} ({_first_line(error)}): check the name, and that the files in "
+                        f"{data_dir or 'its default data_dir'} are whole") from None
+
+
+def _prepare(tfds, name, data_dir):
+    _need_tensorflow(f"preparing {name}")
+    builder = _builder(tfds, name, data_dir, file_format="array_record")
+    try:
+        builder.download_and_prepare()
+    except Exception as error:
+        raise UserError(f"{name} could not be prepared in {builder.data_dir} ({_first_line(error)}): check the network "
+                        "and the free disk space, then run the same command again") from None
+    if not builder.is_prepared():
+        raise UserError(f"{builder.data_dir} holds an unfinished preparation: delete this folder, then run again")
+    return builder
+
+
+def _check(tfds, name, info):
+    features = dict(info.features.items())
+    if not (isinstance(features.get("image"), tfds.features.Image)
+            and isinstance(features.get("label"), tfds.features.ClassLabel)):
+        raise UserError(f"{name} has the features {', '.join(features)}: choose a set with an image and a class label")
+    if None in features["image"].shape:
+        raise UserError(f"{name} has images of different sizes: make them equal and use config.data.name=folder")
+    for split in ("train", "test"):
+        if split not in info.splits:
+            raise UserError(f"{name} has the splits {', '.join(info.splits)}, but none called {split}: "
+                            "choose a set with train and test")
+
+
+def _read(tfds, name, builder, split):
+    formats = {file_format.value for file_format in builder.info.available_file_formats()}
+    random_access = formats & {"array_record", "parquet"}
+    if not random_access:
+        _need_tensorflow(f"{name} in {builder.data_dir} is prepared as {', '.join(formats)}; reading that",
+                         ", or prepare it as array_record (in another data_dir)")
+    try:
+        if random_access:
+            examples = builder.as_data_source(split)
+        else:
+            # One file after the other, so that the order is that of the other formats.
+            config = tfds.ReadConfig(interleave_cycle_length=1)
+            examples = tfds.as_numpy(builder.as_dataset(split=split, read_config=config))
+        images, labels = zip(*((example["image"], example["label"]) for example in examples), strict=True)
+        return np.stack(images), np.array(labels)
+    except Exception as error:
+        raise UserError(f"{name}: the {split} files in {builder.data_dir} cannot be read ({_first_line(error)}): "
+                        "delete this folder and prepare the set again") from None
+
+
+def _need_tensorflow(what, otherwise=""):
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        import tensorflow
+    except ImportError:
+        raise UserError(f"{what} needs TensorFlow: {INSTALL}{otherwise}") from None
+    # It would take the accelerator's memory, which JAX needs.
+    tensorflow.config.set_visible_devices([], "GPU")
+
+
+@contextlib.contextmanager
+def _quiet():
+    # TFDS warns of folders that it looks for and of libraries that would be faster.
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _first_line(error):
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
