@@ -1,15 +1,18 @@
 """Data sets of TensorFlow Datasets (TFDS), read without TensorFlow where their files allow it."""
 
 import contextlib
+import io
 import logging
 import os
 import re
 
 import numpy as np
+from PIL import Image
 
 from scoressl_jax.data.dataset import make_dataset
 from scoressl_jax.errors import UserError
 
+CHANNELS = {1: "L", 3: "RGB"}
 INSTALL = "pip install 'scoressl_jax[tfds]' (in a checkout: pip install -e '.[tfds]')"
 
 
@@ -68,8 +71,10 @@ def _check(tfds, name, info):
     if not (isinstance(features.get("image"), tfds.features.Image)
             and isinstance(features.get("label"), tfds.features.ClassLabel)):
         raise UserError(f"{name} has the features {', '.join(features)}: choose a set with an image and a class label")
-    if None in features["image"].shape:
-        raise UserError(f"{name} has images of different sizes: make them equal and use config.data.name=folder")
+    image = features["image"]
+    if None in image.shape or image.shape[-1] not in CHANNELS or image.np_dtype != np.uint8:
+        raise UserError(f"{name} has {np.dtype(image.np_dtype)} images of shape {list(image.shape)}: choose a set of "
+                        "uint8 images of one size with 1 or 3 channels")
     for split in ("train", "test"):
         if split not in info.splits:
             raise UserError(f"{name} has the splits {', '.join(info.splits)}, but none called {split}: "
@@ -82,18 +87,26 @@ def _read(tfds, name, builder, split):
     if not random_access:
         _need_tensorflow(f"{name} in {builder.data_dir} is prepared as {', '.join(formats)}; reading that",
                          ", or prepare it as array_record (in another data_dir)")
+    # One batched read, and decoding by ourselves, take half the time of TFDS's own iteration.
+    decoders = {"image": tfds.decode.SkipDecoding()}
     try:
         if random_access:
-            examples = builder.as_data_source(split)
+            source = builder.as_data_source(split, decoders=decoders)
+            examples = source.__getitems__(range(len(source)))
         else:
             # One file after the other, so that the order is that of the other formats.
             config = tfds.ReadConfig(interleave_cycle_length=1)
-            examples = tfds.as_numpy(builder.as_dataset(split=split, read_config=config))
-        images, labels = zip(*((example["image"], example["label"]) for example in examples), strict=True)
+            examples = tfds.as_numpy(builder.as_dataset(split=split, decoders=decoders, read_config=config))
+        mode = CHANNELS[builder.info.features["image"].shape[-1]]
+        images, labels = zip(*((_decode(e["image"], mode), e["label"]) for e in examples), strict=True)
         return np.stack(images), np.array(labels)
     except Exception as error:
         raise UserError(f"{name}: the {split} files in {builder.data_dir} cannot be read ({_first_line(error)}): "
                         "delete this folder and prepare the set again") from None
+
+
+def _decode(encoded, mode):
+    return np.asarray(Image.open(io.BytesIO(encoded)).convert(mode))
 
 
 def _need_tensorflow(what, otherwise=""):
