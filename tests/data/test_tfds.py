@@ -119,14 +119,19 @@ def test_reading_does_not_import_tensorflow(tmp_path):
     program = """
 import sys
 from scoressl_jax.data import dataset, digits, folder, npz, splits, tfds
+from scoressl_jax.errors import UserError
 assert "tensorflow" not in sys.modules and "tensorflow_datasets" not in sys.modules
 print(tfds.load_tfds("tiny_images", data_dir=sys.argv[1]).x_train.shape)
+try:
+    tfds.load_tfds("mnist", data_dir=sys.argv[1])
+except UserError:
+    print("not prepared")
 assert "tensorflow" not in sys.modules
 """
     done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    # No banner or warning of a library beside the one line of the program.
-    assert (done.stdout, done.stderr) == ("(12, 4, 4, 1)\n", "")
+    # No banner or warning of a library beside the lines of the program.
+    assert (done.stdout, done.stderr) == ("(12, 4, 4, 1)\nnot prepared\n", "")
 
 
 @needs_tensorflow
