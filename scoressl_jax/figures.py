@@ -1,0 +1,299 @@
+"""The parts of a page: charts and grids of pictures as the bytes of a PNG, tables and sections as HTML.
+
+Every picture is drawn at twice the size at which the report shows it, so that it stays sharp on fine screens. Charts
+are one narrow column wide: two or three fit beside each other, one fits a telephone.
+"""
+
+import base64
+import html
+import io
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
+from PIL import Image, ImageDraw, ImageFont
+
+TILE = 112  # pixels that the side of a small image is enlarged to, nearly: the factor is a whole number
+GAP, GROUP_GAP = 4, 28
+BLUE, ORANGE, GREY, RED = "#2566a8", "#c8610a", "#8a8a8a", "#d01c1c"
+STYLE = {
+    "font.size": 10, "axes.titlesize": 11, "axes.titleweight": "bold", "axes.titlelocation": "left",
+    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#e4e4e4",
+    "axes.axisbelow": True, "legend.frameon": False, "legend.fontsize": 10,
+}  # fmt: skip
+styled = matplotlib.rc_context(STYLE)
+NOT_MEASURED = '<p class="absent">This was not measured yet.</p>'
+# Captions of the training curves by the name under which a number is logged.
+SCORE_CURVES = {"loss": "Loss of the score network: it falls fast, then slowly as long as training goes on."}
+CLASSIFIER_CURVES = {
+    "loss": "The weighted sum of the classifier's terms: look for a curve that has stopped falling.",
+    "ce": "Cross-entropy of labelled images at random noise levels: never zero, for some images are all noise.",
+    "ce_tau": "Cross-entropy of almost clean labelled images: with few labels it falls to nearly zero.",
+    "dlsm": "Denoising likelihood score matching, the error of the classifier's gradient as guidance: look for a fall.",
+    "pseudo": "Cross-entropy of unlabelled images with a confident pseudo-label: a late rise tells of wrong labels.",
+    "pseudo_dlsm": "Denoising likelihood score matching of images with a confident pseudo-label: look for a fall.",
+    "denoising": "Distance of the features of a noisy image and of its denoised version: look for a fall.",
+    "temporal": "Distance of the features at two neighbouring noise levels: zero at once would mean collapse.",
+    "prior": "Class prior against the mean prediction on unlabelled images: it should settle, not drift.",
+}
+SHARE_CURVES = {  # title: ({logged name: label}, caption)
+    "accuracy": ({"accuracy": "noisy", "accuracy_tau": "almost clean"},
+                 "Accuracy on the labelled training images themselves: one reached early shows how few they are."),
+    "pseudo-labels": ({"pseudo_rate": "rate", "pseudo_accuracy": "accuracy"},
+                      "Unlabelled images with a pseudo-label, and right ones among these: look for both high."),
+}
+CSS = """
+:root{color-scheme:light dark;--ink:#1c1e21;--soft:#5c626b;--line:#dfe2e6;--page:#fff;--card:#f5f6f8;--blue:#2566a8}
+@media (prefers-color-scheme:dark){:root{--ink:#e6e7e9;--soft:#a2a8b0;--line:#34383e;--page:#141414;--card:#202328;
+--blue:#7db4ea} .chart img{filter:invert(.922) hue-rotate(180deg)}}
+*{box-sizing:border-box} body{margin:0 auto;max-width:1120px;padding:1.2rem;background:var(--page);color:var(--ink);
+font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;overflow-wrap:break-word}
+h1{font-size:1.6rem;line-height:1.25;margin:.3rem 0 1rem} h2{font-size:1.2rem;margin:2.4rem 0 .6rem;padding-top:1rem;
+border-top:1px solid var(--line)} p,figcaption{max-width:46rem;margin:.5rem 0} .absent,figcaption{color:var(--soft)}
+.figures{--least:20rem;display:grid;gap:1.6rem;align-items:start;
+grid-template-columns:repeat(auto-fit,minmax(min(100%,var(--least)),1fr))} .figures>*{min-width:0}
+.wide{--least:30rem} .tiles{--least:14rem} .tile,pre{background:var(--card);border-radius:8px;padding:.8rem 1rem}
+.tile{height:100%} .tile b{display:block;font-size:2.3rem;line-height:1.2;color:var(--blue)} summary{cursor:pointer}
+figcaption,details,.tile span{font-size:.92rem} pre{white-space:pre-wrap;overflow-wrap:anywhere}
+figure{margin:.8rem 0} figure div,.scroll{max-height:90rem;overflow:auto} table{border-collapse:collapse;margin:.6rem 0}
+img{display:block;max-width:100%;height:auto} .grid img{max-width:max(100%,30rem)} td:nth-child(2){white-space:nowrap}
+th,td{text-align:left;padding:.3rem 1.2rem .3rem 0;border-bottom:1px solid var(--line);vertical-align:top}
+"""
+
+
+def short(name, length=14):
+    """The name cut to `length` characters, so that one long class name does not take the whole picture."""
+    name = " ".join(str(name).split())
+    return name if len(name) <= length else name[: length - 1] + "…"
+
+
+def _figure(height, rows=1, ratios=None):
+    figure = Figure(figsize=(4.6, height), dpi=200, layout="constrained")
+    return figure, figure.subplots(rows, 1, squeeze=False, sharex=rows > 1, height_ratios=ratios)[:, 0]
+
+
+def _png(figure):
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return _encoded(Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB"))
+
+
+def _encoded(image):
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def _log_axis(axis, low, high):
+    # Plain numbers in place of powers of ten; within two decades also 2 and 5, or hardly a tick would show.
+    axis.set_major_locator(LogLocator(subs=(1.0,) if high > 100 * low else (1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def smooth(values):
+    """values [N] -> running mean [N] over about a fiftieth of the curve."""
+    window = np.ones(min(len(values), max(3, len(values) // 50)))
+    return np.convolve(values, window, "same") / np.convolve(np.ones(len(values)), window, "same")
+
+
+@styled
+def training_curve(title, series, unit=False):
+    """series {name: (steps [N], values [N])} -> PNG; unit: the values lie in 0..1.
+
+    The y axis is logarithmic where the values are positive and span more than a factor of ten.
+    """
+    figure, (axes,) = _figure(2.5)
+    for (name, (steps, values)), color in zip(series.items(), (BLUE, ORANGE), strict=False):
+        axes.plot(steps, values, color=color, alpha=0.25, linewidth=0.8)
+        axes.plot(steps, smooth(values), color=color, linewidth=1.8, label=name)
+    smoothed = np.concatenate([smooth(values) for _, values in series.values()])
+    raw = np.concatenate([values for _, values in series.values()])
+    if unit:
+        axes.set_ylim(-0.03, 1.03)
+    elif raw.min() > 0 and raw.max() > 10 * smoothed.min():
+        axes.set_yscale("log")
+        _log_axis(axes.yaxis, smoothed.min(), raw.max())
+    if len(series) > 1:
+        axes.legend(loc="lower right")
+    axes.locator_params(axis="x", nbins=5)
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.set(title=title, xlabel="step")
+    return _png(figure)
+
+
+@styled
+def accuracy_by_noise(sigma, accuracy, guidance_norm, classes):
+    """sigma, accuracy [N], guidance_norm [N] or None (then without its panel), number of classes or None -> PNG."""
+    figure, panels = _figure(*((4.2, 2, (2, 1)) if guidance_norm is not None else (3.2,)))
+    panels[0].plot(sigma, accuracy, color=BLUE, marker="o", markersize=3.5)
+    if classes:
+        panels[0].axhline(1 / classes, color=GREY, linestyle="--", linewidth=1)
+        panels[0].text(sigma.min(), 1 / classes + 0.02, "guessing", color="#666666")
+    panels[0].set(ylim=(0, 1.03), title="Accuracy on noisy test images", xscale="log")
+    if guidance_norm is not None:
+        panels[1].plot(sigma, guidance_norm, color=ORANGE, marker="o", markersize=3.5)
+        panels[1].set_title("Norm of the guidance gradient")
+        if guidance_norm.min() > 0:
+            panels[1].set_yscale("log")
+            _log_axis(panels[1].yaxis, guidance_norm.min(), guidance_norm.max())
+    _log_axis(panels[-1].xaxis, sigma.min(), sigma.max())
+    panels[-1].set_xlabel("noise level sigma")
+    return _png(figure)
+
+
+@styled
+def confusion_matrix(counts, names):
+    """counts [C, C], rows = true class; C names -> PNG, with the counts in the cells up to 12 classes."""
+    figure, (axes,) = _figure(4.4)
+    fraction = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    axes.imshow(fraction, cmap="Blues", vmin=0, vmax=1)
+    axes.grid(False)
+    if len(counts) <= 12:
+        for (row, column), count in np.ndenumerate(counts):
+            color = "white" if fraction[row, column] > 0.5 else "#aaaaaa" if count == 0 else "black"
+            axes.text(column, row, str(int(count)), ha="center", va="center", color=color, fontsize=9)
+    ticks = np.arange(0, len(names), -(-len(names) // 15))
+    labels = [short(names[i]) for i in ticks]
+    # Class names are plain text, whatever dollar signs are in them.
+    axes.set_yticks(ticks, labels, parse_math=False)
+    axes.set_xticks(ticks, labels, parse_math=False, rotation=90 if max(map(len, labels)) > 3 else 0)
+    axes.set(xlabel="predicted class", ylabel="true class")
+    return _png(figure)
+
+
+@styled
+def reliability_diagram(confidence, accuracy, count):
+    """confidence, accuracy, count [bins]: means and number of images of each bin of confidence -> PNG."""
+    figure, (top, bottom) = _figure(4.4, 2, (3, 1))
+    width = 1 / len(count)
+    centers, full = (np.arange(len(count)) + 0.5) * width, count > 0
+    top.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1, label="perfectly calibrated")
+    top.bar(centers[full], accuracy[full], width * 0.92, color="#9dc3e6")
+    top.plot(confidence[full], accuracy[full], "o", color=BLUE, markersize=4, label="measured")
+    top.legend(loc="upper left")
+    top.set(ylim=(0, 1.03), xlim=(0, 1), ylabel="accuracy", title="Accuracy by confidence")
+    bottom.bar(centers, count / max(count.sum(), 1), width * 0.92, color=GREY)
+    bottom.set(ylabel="share of\nimages", xlabel="confidence", ylim=(0, 1))
+    return _png(figure)
+
+
+def stretched(image):
+    """float image -> uint8 of the same shape, its own minimum black and its own maximum white."""
+    image = np.asarray(image, np.float64)
+    low, high = image.min(), image.max()
+    return np.round(255 * (image - low) / (high - low if high > low else 1)).astype(np.uint8)
+
+
+def tile_size(shape):
+    """(H, W, C) of an image -> (height, width) of its tile in a grid."""
+    factor = max(1, round(TILE / max(shape[:2])))
+    return shape[0] * factor, shape[1] * factor
+
+
+def image_grid(rows, row_names, column_names=(), marked=None, group=1):
+    """Rows of uint8 images [H, W, C], enlarged without smoothing, with a name before each row -> PNG.
+
+    column_names stand above the first row. marked: rows of booleans, True outlines the image in red. `group` rows
+    stand close together, with more room to the next ones (room is made only when group > 1).
+    """
+    height, width = tile_size(rows[0][0].shape)
+    font = ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf"), 28)
+    row_names, column_names = [short(name) for name in row_names], [short(name, 8) for name in column_names]
+    left = GAP + 20 + max(int(font.getlength(name)) for name in row_names)
+    top = GAP + (44 if column_names else 0)
+    lift = [GROUP_GAP * (i // group) if group > 1 else 0 for i in range(len(rows))]
+    size = left + max(map(len, rows)) * (width + GAP), top + len(rows) * (height + GAP) + lift[-1]
+    picture = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(picture)
+    for i, name in enumerate(column_names):
+        draw.text((left + i * (width + GAP) + width // 2, top // 2), name, "black", font, anchor="mm")
+    for i, images in enumerate(rows):
+        y = top + i * (height + GAP) + lift[i]
+        draw.text((left - 14, y + height // 2), row_names[i], "#666666" if i % group else "black", font, anchor="rm")
+        for j, image in enumerate(images):
+            x = left + j * (width + GAP)
+            tile = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+            picture.paste(tile.resize((width, height), Image.Resampling.NEAREST), (x, y))
+            if marked is not None and marked[i][j]:
+                draw.rectangle((x - GAP, y - GAP, x + width + GAP - 1, y + height + GAP - 1), outline=RED, width=8)
+    return _encoded(picture)
+
+
+def _first_of_each(labels, count, classes):
+    # Classes without an image have no row.
+    found = [(k, np.flatnonzero(labels == k)[:count]) for k in range(classes)]
+    return [(k, indices) for k, indices in found if len(indices)]
+
+
+def class_grid(images, labels, names, columns, wrong=None):
+    """images uint8 [N, H, W, C], labels [N] -> PNG: a row per class of its first `columns`; red where wrong [N]."""
+    found = _first_of_each(labels, columns, len(names))
+    marked = None if wrong is None else [wrong[indices] for _, indices in found]
+    return image_grid([images[indices] for _, indices in found], [names[k] for k, _ in found], marked=marked)
+
+
+def pair_grid(images, nearest, labels, names, columns):
+    """images, nearest uint8 [N, H, W, C], labels [N] -> PNG: per class a row of images above the row of `nearest`."""
+    found = _first_of_each(labels, columns, len(names))
+    rows = [array[indices] for _, indices in found for array in (images, nearest)]
+    return image_grid(rows, [name for k, _ in found for name in (names[k], "nearest")], group=2)
+
+
+def gradient_grid(clean, noisy, gradients, column_names):
+    """clean uint8, noisy and gradients float, all [G, H, W, C] -> PNG: a column per example, a name above each."""
+    rows = [clean, [stretched(x) for x in noisy], [stretched(g) for g in gradients]]
+    return image_grid(rows, ["image", "diffused", "gradient"], column_names)
+
+
+def share(value):
+    return None if value is None else f"{100 * value:.1f} %"
+
+
+def number(value):
+    """A number as text with four digits, thousands marked; other values are their text, None is empty."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return "" if value is None else str(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def page(title, body):
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{html.escape(title)}</title><style>{CSS}</style></head>\n<body>\n{body}\n</body></html>\n"
+    )
+
+
+def section(name, title, body):
+    return f'<section id="{name}"><h2>{html.escape(title)}</h2>\n{body or NOT_MEASURED}\n</section>'
+
+
+def details(title, body):
+    return body and f"<details><summary>{html.escape(title)}</summary>{body}</details>"
+
+
+def side_by_side(parts, kind=""):
+    """Parts in as many columns as the window has room for; kind: "", wide, tiles."""
+    return f'<div class="figures {kind}">{"".join(parts)}</div>'
+
+
+def table(header, rows):
+    """Rows of values as a table without the rows whose second value is None; "" if none is left."""
+    rows = [row for row in rows if row[1] is not None]
+    line = lambda tag, row: "<tr>" + "".join(f"<{tag}>{html.escape(number(v))}</{tag}>" for v in row) + "</tr>\n"  # noqa: E731
+    body = "".join(line("td", row) for row in rows)
+    return f'<div class="scroll"><table>{line("th", header)}{body}</table></div>' if rows else ""
+
+
+def embedded(png, caption, kind):
+    """Bytes of a PNG -> a figure that holds it, shown at half its size in pixels; kind: chart or grid."""
+    width = int.from_bytes(png[16:20], "big") // 2  # the header of a PNG holds its width there
+    data, caption = base64.b64encode(png).decode(), html.escape(caption)
+    return (
+        f'<figure class="{kind}"><div><img width="{width}" alt="{caption}" src="data:image/png;base64,{data}"></div>'
+        f"<figcaption>{caption}</figcaption></figure>"
+    )
