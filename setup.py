@@ -20,6 +20,7 @@ setup(
         "matplotlib>=3.11.2",
         "pillow>=13.0.0",
         "clu>=0.0.12",
+        "tensorboardX>=2.6.5",
         "tqdm>=4.70.1",
         # Prepared data sets are read without TensorFlow; the last three are what that needs and tfds leaves undeclared.
         "tensorflow-datasets>=4.9.10",

@@ -3,6 +3,7 @@
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 def default_init(scale=1.0):
@@ -65,28 +66,30 @@ class InstanceNormPlus(nn.Module):
 FIR = (0.125, 0.375, 0.375, 0.125)  # [1, 3, 3, 1] normalised
 
 
-def fir_filter(x, pad):
-    """Smooth height and width with FIR after zero padding (low, high), by shifted sums: gradients stay elementwise."""
-    for axis in (1, 2):
-        widths = [(0, 0)] * 4
-        widths[axis] = pad
-        padded = jnp.pad(x, widths)
-        size = padded.shape[axis] - len(FIR) + 1
-        x = sum(c * jax.lax.slice_in_dim(padded, i, i + size, axis=axis) for i, c in enumerate(FIR))
-    return x
+def fir_matrix(size, pad, up=1, down=1):
+    """One axis of StyleGAN2's upfirdn as a matrix `[out, size]`: `up - 1` zeros after each pixel, zero padding
+    (low, high), FIR with gain `up`, then every `down`-th pixel. As a product it is as fast backwards, at any order."""
+    spread = np.zeros((size * up, size))
+    spread[::up] = np.eye(size)
+    padded = np.pad(spread, (pad, (0, 0)))
+    length = len(padded) - len(FIR) + 1
+    return up * sum(c * padded[i : i + length] for i, c in enumerate(FIR))[::down]
+
+
+def resample_fir(x, pad, up=1, down=1):
+    """upfirdn on height and width of `[B, H, W, C]`."""
+    rows, columns = (jnp.asarray(fir_matrix(size, pad, up, down), x.dtype) for size in x.shape[1:3])
+    return jnp.einsum("pw,bhwc->bhpc", columns, jnp.einsum("ph,bhwc->bpwc", rows, x))
 
 
 def upsample_fir(x):
-    """Double height and width: zeros between the pixels, then FIR with gain 2 an axis (StyleGAN2)."""
-    b, h, w, c = x.shape
-    x = jnp.stack([x, jnp.zeros_like(x)], axis=2).reshape(b, 2 * h, w, c)
-    x = jnp.stack([x, jnp.zeros_like(x)], axis=3).reshape(b, 2 * h, 2 * w, c)
-    return 4 * fir_filter(x, (2, 1))
+    """Double height and width: zeros between the pixels, then FIR with gain 2 an axis."""
+    return resample_fir(x, (2, 1), up=2)
 
 
 def downsample_fir(x):
-    """Halve height and width: FIR, then every second pixel (StyleGAN2)."""
-    return fir_filter(x, (1, 1))[:, ::2, ::2]
+    """Halve height and width: FIR, then every second pixel."""
+    return resample_fir(x, (1, 1), down=2)
 
 
 def standardize(x):

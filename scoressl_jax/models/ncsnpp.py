@@ -12,8 +12,8 @@ from scoressl_jax.models.layers import (
     NoiseEmbedding,
     default_init,
     downsample_fir,
-    fir_filter,
     group_norm,
+    resample_fir,
     upsample_fir,
 )
 
@@ -67,7 +67,7 @@ class PyramidDownsample(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        return conv3x3(self.features, strides=2, padding="VALID")(fir_filter(x, (2, 2)))
+        return conv3x3(self.features, strides=2, padding="VALID")(resample_fir(x, (2, 2)))
 
 
 class NCSNpp(nn.Module):

@@ -1,0 +1,200 @@
+"""Every field of an experiment with its default, and which values are allowed.
+
+Files in configs/ start from `default_config()` and change what they need.
+"""
+
+import jax
+from ml_collections import ConfigDict
+
+from scoressl_jax.errors import UserError
+from scoressl_jax.losses.objective import UNLABELED_TERMS
+from scoressl_jax.sampling.predictor_corrector import CORRECTORS, PREDICTORS
+
+
+def default_config():
+    """A denoising-assisted semi-supervised run on the embedded digits; unknown fields and wrong types are refused."""
+    config = ConfigDict()
+    config.seed = 0
+    config.regime = "ssl"  # supervised (labelled images alone), ssl, pu (positive and unlabelled)
+
+    config.data = ConfigDict(
+        dict(
+            name="digits",  # digits, npz, folder, or a TFDS image classification set (mnist, svhn_cropped, cifar10 ...)
+            path="",  # file of npz, directory of folder, data directory of TFDS ("" is TFDS's own)
+            download=False,  # TFDS: download and prepare the set when it is not there
+            image_size=0,  # folder: resize to this size, 0 keeps the images' own
+            num_labels=0,  # labelled images in all, balanced over classes; 0 keeps every label there is
+            labels_file="",  # labelled indices of earlier work, in place of num_labels
+            split_seed=0,
+            positive_classes=(),  # pu: classes that count as positive
+            num_positive=0,  # pu: labelled positives
+            class_prior=0.0,  # pu: share of positives among the unlabelled images
+        )
+    )
+    config.sde = ConfigDict(
+        dict(name="ve", sigma_min=0.01, sigma_max=50.0, beta_min=0.1, beta_max=20.0)  # ve, vp, subvp
+    )
+    config.score = ConfigDict(
+        dict(
+            network="ncsnpp",  # ncsnpp, mlp
+            scaling="gaussian",  # sigma: as released by score_sde; gaussian: see models/scaling.py
+            width=128,
+            multipliers=(1, 2, 2, 2),
+            blocks=4,  # residual blocks a level
+            attention=(16,),  # resolutions with attention
+            dropout=0.1,
+            embedding=128,
+            hidden=(256, 256),  # mlp: layer widths
+            batch_size=128,
+            steps=100_000,
+            learning_rate=2e-4,
+            weight_decay=0.0,
+            warmup=5000,
+            clip=1.0,  # global gradient norm
+            schedule="constant",  # constant, cosine
+            ema=0.999,
+            times="stratified",  # stratified, uniform
+            likelihood_weighting=False,
+            random_flip=False,
+        )
+    )
+    config.classifier = ConfigDict(
+        dict(
+            kind="denoising_assisted",  # noisy, denoising_assisted
+            network="wide_resnet",  # wide_resnet, mlp
+            depth=28,
+            widen=2,
+            norm="group",  # group, instance++
+            embedding=128,
+            hidden=(256, 256),  # mlp: layer widths
+            batch_size=64,  # labelled images a step
+            unlabeled_batch_size=192,
+            steps=100_000,
+            learning_rate=3e-4,
+            weight_decay=0.05,
+            warmup=0,
+            clip=1.0,
+            schedule="constant",
+            ema=0.999,
+            times="stratified",
+            random_flip=False,
+            # Weight of each term of the objective (losses/objective.py says what they are); 0 leaves it out.
+            terms=dict(
+                ce=1.0, ce_tau=1.0, dlsm=0.0, pseudo=1.0, pseudo_dlsm=0.0, denoising=0.0, temporal=1.0, prior=0.0
+            ),
+            tau=0.01,
+            threshold=0.95,
+            dlsm_power=1.0,
+            temporal_delta=0.1,
+            temporal_time="shifted",  # shifted (t + delta), same (t)
+            temporal_noise="shared",  # shared, fresh
+        )
+    )
+    config.sampling = ConfigDict(
+        dict(
+            count=100,
+            batch_size=100,
+            steps=1000,
+            scale=1.0,  # of the classifier gradient
+            predictor="reverse_diffusion",  # reverse_diffusion, euler_maruyama, none
+            corrector="langevin",  # langevin, none
+            corrector_steps=1,
+            snr=0.16,
+        )
+    )
+    config.evaluation = ConfigDict(
+        dict(
+            accuracy_t=0.001,
+            times=21,  # points of the accuracy curve
+            batch_size=500,
+            gradient_t=0.35,  # time of the gradient pictures
+            judge_steps=1000,  # of the independent judge of samples; 0 leaves class agreement unmeasured
+            judge_depth=10,
+            judge_widen=1,
+            judge_learning_rate=2e-3,
+        )
+    )
+    config.training = ConfigDict(
+        dict(steps_per_call=50, checkpoint_every=1000, max_rollbacks=0)  # these three never change a result
+    )
+    return config
+
+
+NAMES = {
+    "regime": ("supervised", "ssl", "pu"),
+    "score.scaling": ("gaussian", "sigma"),
+    "score.times": ("stratified", "uniform"),
+    "score.schedule": ("constant", "cosine"),
+    "classifier.kind": ("noisy", "denoising_assisted"),
+    "classifier.norm": ("group", "instance++"),
+    "classifier.times": ("stratified", "uniform"),
+    "classifier.schedule": ("constant", "cosine"),
+    "classifier.temporal_time": ("shifted", "same"),
+    "classifier.temporal_noise": ("shared", "fresh"),
+    "sampling.predictor": PREDICTORS,
+    "sampling.corrector": CORRECTORS,
+}
+POSITIVE = (
+    "score.batch_size", "score.steps", "score.learning_rate", "score.clip", "sde.sigma_min",
+    "classifier.batch_size", "classifier.unlabeled_batch_size", "classifier.steps", "classifier.learning_rate",
+    "classifier.clip", "sampling.batch_size", "sampling.count", "evaluation.batch_size", "evaluation.times",
+    "training.steps_per_call", "training.checkpoint_every",
+)
+FRACTIONS = ("evaluation.accuracy_t", "evaluation.gradient_t", "classifier.tau", "classifier.threshold")
+SPLIT_OVER_DEVICES = (
+    "score.batch_size", "classifier.batch_size", "classifier.unlabeled_batch_size", "sampling.batch_size",
+    "evaluation.batch_size",
+)
+
+
+def get(config, field):
+    """The value of a dotted field."""
+    for part in field.split("."):
+        config = config[part]
+    return config
+
+
+def choose(what, name, options):
+    """The entry of `options`, a dict or a tuple of names, that config.`what` names; a UserError lists them."""
+    if name not in options:
+        raise UserError(f"config.{what} is {name!r}: choose one of {', '.join(options)}")
+    return options[name] if isinstance(options, dict) else name
+
+
+def validate(config):
+    """Ranges and names that do not depend on the data, each failure one UserError."""
+    for field, names in NAMES.items():
+        choose(field, get(config, field), names)
+    for field in POSITIVE:
+        if get(config, field) <= 0:
+            raise UserError(f"config.{field} is {get(config, field)}: it must be greater than 0")
+    for field in FRACTIONS:
+        if not 0 < get(config, field) <= 1:
+            raise UserError(f"config.{field} is {get(config, field)}: it must lie in (0, 1]")
+    if config.sampling.steps < 2:
+        raise UserError(f"config.sampling.steps is {config.sampling.steps}: at least 2 are needed")
+    if config.classifier.network == "wide_resnet" and (config.classifier.depth - 4) % 6:
+        raise UserError(f"config.classifier.depth is {config.classifier.depth}: it must be 6 n + 4 (10, 16, 22, 28 ...)")
+    if config.regime == "pu" and not 0 < config.data.class_prior < 1:
+        raise UserError(f"config.data.class_prior is {config.data.class_prior}: regime pu needs the share of positives "
+                        "among the unlabelled images, between 0 and 1")
+    validate_terms(config)
+    validate_devices(config)
+
+
+def validate_terms(config):
+    terms = config.classifier.terms
+    if not any(terms[name] for name in terms):
+        raise UserError("every weight in config.classifier.terms is 0: give at least ce a weight")
+    if config.regime == "supervised" and any(terms[name] for name in UNLABELED_TERMS):
+        used = [name for name in UNLABELED_TERMS if terms[name]]
+        raise UserError(f"regime supervised has no unlabelled images, but config.classifier.terms weighs {used}: set them to 0")
+    if terms.prior and config.regime != "pu":
+        raise UserError("config.classifier.terms.prior is for regime pu: set it to 0")
+
+
+def validate_devices(config):
+    devices = jax.device_count()
+    for field in SPLIT_OVER_DEVICES:
+        if get(config, field) % devices:
+            raise UserError(f"config.{field} is {get(config, field)}: make it a multiple of the {devices} devices")

@@ -1,0 +1,133 @@
+"""The command line: python -m scoressl_jax.main --config=FILE --workdir=DIR [--mode=MODE] [--config.FIELD=VALUE ...]
+
+This file is flags, the error line and the exit code; the work is in pipeline.py.
+"""
+
+import importlib.util
+import json
+import os
+import shlex
+import sys
+import traceback
+from pathlib import Path
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from scoressl_jax.errors import Diverged, Interrupted, UserError
+
+MODES = ("run", "train_score", "train_classifier", "sample", "evaluate", "report", "check")
+
+
+def parse(argv):
+    """(config, workdir, mode, command) from the arguments; the config is a run's own where --config is left out."""
+    own = flags.FlagValues()
+    flags.DEFINE_string("workdir", None, "Directory of the run.", flag_values=own)
+    flags.DEFINE_enum("mode", "run", MODES, "What to do.", flag_values=own)
+    base, rest = take_config_file(argv)
+    workdir = next((a.split("=", 1)[1] for a in rest if a.lstrip("-").startswith("workdir=")), None)
+    if base is None:
+        base = config_of_run(workdir)
+    try:
+        config_flags.DEFINE_config_dict("config", base, flag_values=own, sys_argv=["main", *rest])
+        left = own(["main", *rest])
+        config = own.config
+    except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
+        message = " ".join(str(error).split()).strip("'\"")
+        raise UserError(f"command line: {message} (config fields and their meaning: scoressl_jax/config.py)") from None
+    if left[1:]:
+        raise UserError(f"command line: {left[1]!r} is not a flag; write --name=value")
+    if own.workdir is None and own.mode != "check":
+        raise UserError("command line: --workdir=DIR is missing: name the directory of the run")
+    given = any(a.startswith(("--config=", "--config.")) for a in argv)
+    command = "python -m scoressl_jax.main " + shlex.join(argv) if given else None
+    return config, own.workdir, own.mode, command
+
+
+def take_config_file(argv):
+    """(ConfigDict of --config=FILE or None, the other arguments)."""
+    files = [a.split("=", 1)[1] for a in argv if a.startswith("--config=")]
+    rest = [a for a in argv if not a.startswith("--config=")]
+    return (load_config(files[-1]) if files else None), rest
+
+
+def load_config(path):
+    if not Path(path).is_file():
+        raise UserError(f"--config={path}: there is no such file")
+    spec = importlib.util.spec_from_file_location("experiment", path)
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        config = module.get_config()
+    except Exception as error:
+        message = " ".join(str(error).split()).strip("'\"")
+        raise UserError(f"--config={path}: {type(error).__name__}: {message}") from None
+    if not isinstance(config, ConfigDict):
+        raise UserError(f"--config={path}: get_config() must return a ConfigDict, e.g. default_config()")
+    return config
+
+
+def config_of_run(workdir):
+    path = Path(workdir or "") / "config.json"
+    if workdir is None or not path.exists():
+        raise UserError("command line: --config=FILE is missing, and --workdir holds no run to take it from")
+    from scoressl_jax.config import default_config
+
+    config = default_config()
+    try:
+        config.update(json.loads(path.read_text()))
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise UserError(f"{path} cannot be read ({' '.join(str(error).split())}): give --config=FILE") from None
+    return config
+
+
+def prepare_jax():
+    """Persistent compilation cache (JAX_COMPILATION_CACHE_DIR moves it), and several processes as one if asked for.
+
+    JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID name a group of processes; JAX_DISTRIBUTED=1 lets
+    jax find out by itself (Cloud TPU, SLURM).
+    """
+    import jax
+
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "scoressl_jax" / "xla"
+        jax.config.update("jax_compilation_cache_dir", str(cache))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    if "JAX_COORDINATOR_ADDRESS" in os.environ:
+        jax.distributed.initialize(
+            os.environ["JAX_COORDINATOR_ADDRESS"], int(os.environ["JAX_NUM_PROCESSES"]), int(os.environ["JAX_PROCESS_ID"])
+        )
+    elif os.environ.get("JAX_DISTRIBUTED") == "1":
+        jax.distributed.initialize()
+
+
+def main(argv):
+    """Run the command line; returns the exit code."""
+    workdir = None
+    try:
+        config, workdir, mode, command = parse(argv)
+        prepare_jax()
+        if mode == "check":
+            from scoressl_jax.check import check
+
+            check(config)
+        else:
+            from scoressl_jax.pipeline import execute
+
+            execute(mode, config, workdir, command)
+        return 0
+    except (UserError, Diverged, Interrupted) as end:
+        print(f"scoressl_jax: {' '.join(str(end).split())}", file=sys.stderr)
+        return end.exit_code
+    except Exception as error:
+        path = Path(workdir or ".") / "error.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(traceback.format_exc())
+        print(f"scoressl_jax: a fault of ours, {type(error).__name__}: {' '.join(str(error).split())[:200]} "
+              f"(traceback in {path})", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,265 @@
+"""The stages of a run in order: score network, classifier, samples, evaluation, report."""
+
+import json
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from scoressl_jax import build, guidance
+from scoressl_jax.data.splits import save_split
+from scoressl_jax.errors import UserError
+from scoressl_jax.evaluation import classification
+from scoressl_jax.evaluation import samples as sample_measures
+from scoressl_jax.files import write_json, write_npz
+from scoressl_jax.report import summary, write_report
+from scoressl_jax.sampling.generate import generate
+from scoressl_jax.training.checkpoints import Checkpoints
+from scoressl_jax.training.loop import train
+from scoressl_jax.training.metrics import read_metrics
+from scoressl_jax.training.signals import StopSignal
+
+
+@dataclass
+class Run:
+    """One run in a directory; parameters are restored once and kept."""
+
+    workdir: Path
+    experiment: build.Experiment
+    stop: StopSignal
+    params: dict = field(default_factory=dict)
+
+    @property
+    def config(self):
+        return self.experiment.config
+
+    @property
+    def first_process(self):
+        return jax.process_index() == 0
+
+    def record(self, **blocks):
+        """Merge blocks into results.json."""
+        if self.first_process:
+            path = self.workdir / "results.json"
+            results = json.loads(path.read_text()) if path.exists() else {}
+            for name, values in blocks.items():
+                results[name] = {**results.get(name, {}), **values}
+            write_json(path, results)
+
+
+def parameter_count(params):
+    return sum(x.size for x in jax.tree.leaves(params))
+
+
+def train_stage(run, job):
+    """Train or restore a stage; its EMA parameters, and its block of results.json."""
+    state = train(job, run.workdir, run.stop)
+    last = [row for row in read_metrics(run.workdir) if row["stage"] == job.name][-1:]
+    measured = {"loss": last[0]["loss"], "seconds": last[0]["time"]} if last else {}
+    return state.ema_params, {"parameters": parameter_count(state.ema_params), "steps": job.steps, **measured}
+
+
+def train_score(run):
+    if "score" not in run.params:
+        run.params["score"], block = train_stage(run, build.score_job(run.experiment))
+        run.record(score=block)
+    return run.params["score"]
+
+
+def train_classifier(run):
+    if "classifier" not in run.params:
+        job = build.classifier_job(run.experiment, finished(run, "score", train_score))
+        run.params["classifier"], block = train_stage(run, job)
+        run.record(classifier={"kind": run.config.classifier.kind, **block})
+    return run.params["classifier"]
+
+
+def finished(run, stage, get):
+    """Parameters of an earlier stage, which must have been trained to its end."""
+    steps = run.config[stage].steps
+    if stage not in run.params and latest_step(run.workdir, stage) != steps:
+        raise UserError(f"stage {stage} of {run.workdir} is not finished: run --mode=train_{stage} or --mode=run first")
+    return get(run)
+
+
+def latest_step(workdir, stage):
+    folder = Path(workdir) / "checkpoints" / stage
+    return Checkpoints(folder).latest_step() if folder.exists() else None
+
+
+def sample(run):
+    path = run.workdir / "samples" / "samples.npz"
+    if path.exists():
+        print(f"samples are there: {path}")
+        return
+    parameters = finished(run, "score", train_score), finished(run, "classifier", train_classifier)
+    plan, started = run.config.sampling, time.perf_counter()
+    images, labels = generate(
+        build.guided_sampler(run.experiment), parameters, plan.count, plan.batch_size, run.experiment.num_classes,
+        run.config.seed, run.stop,
+    )
+    if run.first_process:
+        write_npz(path, images=images, labels=labels)
+    run.record(samples={
+        "count": plan.count, "sampler": f"{plan.predictor}+{plan.corrector}", "steps": plan.steps, "scale": plan.scale,
+        "seconds": round(time.perf_counter() - started, 1),
+    })
+
+
+def predictors(run):
+    """Compiled (x_t, t) -> logits and (x_t, t, labels) -> grad log p(label) of the trained classifier."""
+    parameters = finished(run, "score", train_score), finished(run, "classifier", train_classifier)
+
+    def classifier_fn(parameters):
+        return run.experiment.classifier_fn(parameters[1], run.experiment.score_fn(parameters[0]))
+
+    predict = jax.jit(lambda p, x, t: classifier_fn(p)(x, t)[0])
+    gradient = jax.jit(lambda p, x, t, y: guidance.log_likelihood_grad(classifier_fn(p), x, t, y))
+    return (lambda *a: predict(parameters, *a)), (lambda *a: gradient(parameters, *a))
+
+
+def evaluate(run):
+    path = run.workdir / "evaluation.npz"
+    if path.exists():
+        print(f"evaluation is there: {path}")
+        return
+    arrays = evaluate_classifier(run) | evaluate_samples(run)
+    if run.first_process:
+        write_npz(path, class_names=np.array(run.experiment.dataset.class_names), **arrays)
+
+
+def evaluate_classifier(run):
+    data, sde, plan = run.experiment.dataset, run.experiment.sde, run.config.evaluation
+    predict, gradient = predictors(run)
+    x, y, batch = data.x_test, data.y_test, plan.batch_size
+    print("evaluating the classifier")
+
+    t = np.full(len(x), plan.accuracy_t, np.float32)
+    logits = classification.batched(predict, batch, x.astype(np.float32) / 255.0, t)
+    probabilities = np.asarray(jax.nn.softmax(logits))
+    run.stop.check()
+    ece, confidence, accuracy, count = classification.calibration(probabilities, y)
+    confusion, per_class = classification.class_table(logits.argmax(-1), y, data.class_names)
+    times = np.linspace(plan.accuracy_t, 1.0, plan.times)
+    block = {
+        "accuracy": float((logits.argmax(-1) == y).mean()), "accuracy_t": plan.accuracy_t,
+        "accuracy_all_noise": classification.accuracy_all_noise(predict, sde, x, y, batch),
+        "accuracy_by_noise": classification.accuracy_by_noise(predict, gradient, sde, x, y, times, batch),
+        "ece": ece, "per_class": per_class,
+    }
+    if data.num_classes == 2:
+        block |= {name: per_class[1][name] for name in ("f1", "precision", "recall")}
+    run.record(classifier=block)
+
+    chosen = [int(i) for c in range(data.num_classes) for i in np.flatnonzero(y == c)[:1]][:10]
+    t = np.full(len(chosen), plan.gradient_t, np.float32)
+    noisy = classification.diffuse(sde, x[chosen], t, run.config.seed)
+    shown = run.experiment.split.labeled[:100]
+    return {
+        "confusion": confusion, "reliability_confidence": confidence, "reliability_accuracy": accuracy,
+        "reliability_count": count, "gradient_images": x[chosen], "gradient_noisy": noisy, "gradient_t": plan.gradient_t,
+        "gradients": np.asarray(gradient(noisy, t, y[chosen])), "gradient_labels": y[chosen],
+        "labeled_images": data.x_train[shown], "labeled_labels": run.experiment.y_visible[shown],
+    }
+
+
+def evaluate_samples(run):
+    """Class agreement by a judge, and distances to the training images; nothing where there are no samples."""
+    path, data, batch = run.workdir / "samples" / "samples.npz", run.experiment.dataset, run.config.evaluation.batch_size
+    if not path.exists():
+        return {}
+    with np.load(path) as file:
+        images, labels = file["images"], file["labels"]
+    block = {"nearest_distance": sample_measures.distances(images, labels, data.x_train, data.x_test)}
+    arrays = {"nearest": data.x_train[sample_measures.nearest_training_images(images, data.x_train)[0]]}
+    if build.can_judge(run.experiment):
+        params, _ = train_stage(run, build.judge_job(run.experiment))
+        network = build.judge_network(run.experiment)
+        judge = jax.jit(lambda params, x: network.apply(params, x / 255.0, sample_measures.judge_level(x))[0].argmax(-1))
+        decide = lambda x: classification.batched(lambda b: judge(params, jnp.asarray(b)), batch, x)  # noqa: E731
+        arrays["judge_predictions"] = decide(images)
+        block |= {
+            "class_agreement": float((arrays["judge_predictions"] == labels).mean()),
+            "class_agreement_judge": f"WideResNet-{network.depth}-{network.widen} trained on all {len(data.x_train)} labels "
+                                     "of the training set, never used for guidance",
+            "judge_accuracy": float((decide(data.x_test) == data.y_test).mean()),
+        }
+    run.record(samples=block)
+    return arrays
+
+
+def report(run):
+    if run.first_process:
+        write_report(run.workdir)
+        print(summary(run.workdir))
+
+
+STAGES = {"train_score": train_score, "train_classifier": train_classifier, "sample": sample, "evaluate": evaluate,
+          "report": report}
+
+
+def execute(mode, config, workdir, command):
+    """Run one stage, or all of them in order (`run`), in `workdir`; `check` is in check.py."""
+    workdir = Path(workdir)
+    experiment = build.build(config)
+    adopt_config(config, workdir, command)
+    if jax.process_index() == 0:
+        save_split(workdir / "labels.json", experiment.split, config.data.split_seed)
+    with StopSignal() as stop:
+        run = Run(workdir, experiment, stop)
+        run.record(data={
+            "name": experiment.dataset.name, "num_classes": experiment.num_classes,
+            "num_train": len(experiment.dataset.x_train), "num_labeled": len(experiment.split.labeled),
+            "num_unlabeled": len(experiment.split.unlabeled), "num_test": len(experiment.dataset.x_test),
+        })
+        for name, stage in STAGES.items():
+            if mode in ("run", name):
+                stop.check()
+                stage(run)
+
+
+# What each field changes: the first stage that depends on it; later stages follow.
+FIRST_STAGE = {"seed": "score", "regime": "classifier", "data": "classifier", "data.name": "score",
+               "data.image_size": "score", "sde": "score", "score": "score", "classifier": "classifier",
+               "sampling": "samples", "evaluation": "evaluation"}
+FREE = ("data.path", "data.download", "training")
+MADE_BY = {"score": "checkpoints/score", "classifier": "checkpoints/classifier", "samples": "samples/samples.npz",
+           "evaluation": "evaluation.npz"}
+
+
+def flat(config, prefix=""):
+    for name, value in config.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
+def adopt_config(config, workdir, command):
+    """Write config.json, refusing a change of a field on which anything already made in `workdir` depends."""
+    path, new = workdir / "config.json", json.loads(config.to_json())
+    if path.exists():
+        old = dict(flat(json.loads(path.read_text())))
+        for name, value in flat(new):
+            if old.get(name) != value and not name.startswith(FREE):
+                refuse_change(workdir, name, old.get(name), value)
+    if jax.process_index() == 0:
+        workdir.mkdir(parents=True, exist_ok=True)
+        write_json(path, new)
+        if command:
+            (workdir / "command.txt").write_text(command + "\n")
+
+
+def refuse_change(workdir, name, old, new):
+    first = FIRST_STAGE.get(name) or FIRST_STAGE[name.split(".")[0]]
+    order = list(MADE_BY)
+    made = [MADE_BY[s] for s in order[order.index(first):] if (workdir / MADE_BY[s]).exists()]
+    if made:
+        raise UserError(
+            f"config.{name} is {old!r} in the run {workdir} and {new!r} now, which would change what is done: "
+            f"keep {old!r}, take a new --workdir, or delete {', '.join(made)} there to do it again"
+        )

@@ -1,0 +1,89 @@
+"""The one place that knows orbax: saving states, and restoring the newest one that can be read."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers
+
+from scoressl_jax.errors import UserError
+
+
+class Checkpoints:
+    """Checkpoints of one stage in `directory`: the two newest, and the one with the lowest loss.
+
+    Saving is asynchronous; `close` waits for it. Restoring skips damaged checkpoints, newest first, and keeps them
+    aside as `STEP.damaged`.
+    """
+
+    def __init__(self, directory):
+        self.directory = Path(directory).absolute()
+        policy = checkpoint_managers.AnyPreservationPolicy(
+            [
+                checkpoint_managers.LatestN(2),
+                checkpoint_managers.BestN(get_metric_fn=lambda metrics: metrics["loss"], reverse=True, n=1),
+            ]
+        )
+        self._options = ocp.CheckpointManagerOptions(preservation_policy=policy)
+        self._manager = self._open()
+
+    def _open(self):
+        return ocp.CheckpointManager(self.directory, options=self._options)
+
+    def save(self, state, loss):
+        """Save the state under its step; `loss` is the mean training loss since the checkpoint before."""
+        step = int(state.step)
+        if step not in self._manager.all_steps():
+            # A copy, because the state's own buffers are donated to the next update while orbax still reads.
+            state = jax.tree.map(jnp.copy, state)
+            self._manager.save(step, args=ocp.args.StandardSave(state), metrics={"loss": float(loss)})
+
+    def latest_step(self):
+        """Step of the newest checkpoint, readable or not; None without any."""
+        return self._manager.latest_step()
+
+    def restore(self, template):
+        """The newest readable state, with the shardings of `template` (same tree, shapes and dtypes).
+
+        Returns None when there is no checkpoint at all. Raises UserError when none of them can be read.
+        """
+        target = jax.tree.map(ocp.utils.to_shape_dtype_struct, template)
+        damaged = []
+        for step in sorted(self._manager.all_steps(), reverse=True):
+            try:
+                state = self._manager.restore(step, args=ocp.args.StandardRestore(target))
+            except Exception as error:  # orbax raises many types for truncated, missing or altered files
+                reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+                damaged.append(step)
+                print(f"checkpoint {self.directory}/{step} cannot be read ({reason:.160}); trying the one before it",
+                      file=sys.stderr)
+                continue
+            self._set_aside(damaged)
+            return state
+        if damaged:
+            raise UserError(
+                f"no checkpoint in {self.directory} can be read (steps {damaged}): restore the folder from a copy, "
+                "or delete it to train this stage afresh"
+            )
+        return None
+
+    def _set_aside(self, steps):
+        if not steps:
+            return
+        self._manager.close()
+        if jax.process_index() == 0:
+            for step in steps:
+                target = self.directory.parent / f"{self.directory.name}-{step}.damaged"
+                shutil.rmtree(target, ignore_errors=True)
+                (self.directory / str(step)).rename(target)
+        self._manager = self._open()
+
+    def wait(self):
+        self._manager.wait_until_finished()
+
+    def close(self):
+        self._manager.wait_until_finished()
+        self._manager.close()

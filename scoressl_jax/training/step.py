@@ -1,0 +1,93 @@
+"""From a loss to one compiled function that makes many updates in a call.
+
+    loss_fn(params, frozen, batch, key) -> (loss, {name: scalar})
+    make_batch(arrays, indices, key) -> batch
+
+`arrays` (images as uint8, labels) and `frozen` (parameters that are not trained) live on the device and are passed
+in, never compiled in. The batch of step n follows from (seed, n) alone: its indices from `batch_indices`, its noise
+from fold_in(key, n).
+"""
+
+from functools import lru_cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+
+def device_mesh():
+    """One axis, `data`, over all devices of all processes."""
+    return jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
+
+
+def replicated(mesh):
+    return NamedSharding(mesh, PartitionSpec())
+
+
+@lru_cache(maxsize=8)
+def _epoch_order(seed, stream, epoch, size):
+    return np.random.default_rng([seed, stream, epoch]).permutation(size)
+
+
+def batch_indices(pool, batch, seed, stream, start, steps):
+    """Images of the batches of steps start .. start + steps - 1, int32 `[steps, batch]`.
+
+    `pool [P]` is shuffled anew each epoch, and batches walk through epoch after epoch, so every image comes up
+    equally often. `stream` keeps the orders of several pools apart.
+    """
+    position = np.arange(start * batch, (start + steps) * batch, dtype=np.int64)
+    epochs, offsets = np.divmod(position, len(pool))
+    order = np.empty(len(position), np.int64)
+    for epoch in np.unique(epochs):
+        here = epochs == epoch
+        order[here] = _epoch_order(seed, stream, int(epoch), len(pool))[offsets[here]]
+    return pool[order].astype(np.int32).reshape(steps, batch)
+
+
+def make_update(loss_fn, make_batch, optimizer, ema_decay):
+    """One update: `(state, arrays, frozen, indices, key) -> (state, logs)`."""
+
+    def update(state, arrays, frozen, indices, key):
+        key_batch, key_loss = jax.random.split(jax.random.fold_in(key, state.step))
+        batch = make_batch(arrays, indices, key_batch)
+        (loss, logs), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params, frozen, batch, key_loss)
+        changes, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, changes)
+        # EMA with warm-up: without it, short runs average in the initial weights for most of their length.
+        decay = jnp.minimum(ema_decay, (1 + state.step) / (10 + state.step))
+        ema_params = jax.tree.map(lambda e, p: e + (1 - decay) * (p - e), state.ema_params, params)
+        norms = {"grad_norm": optax.global_norm(grads), "param_norm": optax.global_norm(params)}
+        new = state.replace(step=state.step + 1, params=params, ema_params=ema_params, opt_state=opt_state)
+        return new, {"loss": loss, **logs, **norms}
+
+    return update
+
+
+def make_multi_update(update, mesh):
+    """`(state, arrays, frozen, indices, count, key) -> (state, logs)`: the first `count` of the steps that `indices`
+    holds (each entry `[steps, batch]`), in one compiled call. `count` is traced, so no length of call recompiles.
+
+    The state is donated. logs are `[steps]` a name; entries from `count` on are zero. Batches are split over the
+    mesh's data axis, everything else is replicated.
+    """
+    by_batch = NamedSharding(mesh, PartitionSpec(None, "data"))
+
+    def multi_update(state, arrays, frozen, indices, count, key):
+        indices = jax.lax.with_sharding_constraint(indices, by_batch)
+        steps = jax.tree.leaves(indices)[0].shape[0]
+
+        def one(i, state):
+            return update(state, arrays, frozen, jax.tree.map(lambda a: a[i], indices), key)
+
+        def body(i, carry):
+            state, logs = carry
+            state, new = one(i, state)
+            return state, jax.tree.map(lambda a, v: a.at[i].set(v), logs, new)
+
+        names = jax.eval_shape(one, 0, state)[1]
+        logs = jax.tree.map(lambda _: jnp.zeros(steps), names)
+        return jax.lax.fori_loop(0, count, body, (state, logs))
+
+    return jax.jit(multi_update, donate_argnums=0, out_shardings=replicated(mesh))
