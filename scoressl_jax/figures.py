@@ -95,8 +95,8 @@ def _log_axis(axis, low, high):
 
 
 def smooth(values):
-    """values [N] -> running mean [N] over about a fiftieth of the curve."""
-    window = np.ones(min(len(values), max(3, len(values) // 50)))
+    """values [N] -> running mean [N] over about a fiftieth of the curve, less where it is short."""
+    window = np.ones(min(max(3, len(values) // 50), 1 + len(values) // 10))
     return np.convolve(values, window, "same") / np.convolve(np.ones(len(values)), window, "same")
 
 

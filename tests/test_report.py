@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from scoressl_jax.figures import GAP, class_grid, stretched, tile_size
+from scoressl_jax.figures import GAP, class_grid, smooth, stretched, tile_size
 from scoressl_jax.files import write_bytes, write_json, write_npz, write_text
 from scoressl_jax.report import curve, read_run, summary, write_report
 
@@ -277,3 +277,8 @@ def test_grid_takes_colour_and_missing_classes():
 def test_constant_image_stretches_to_black():
     assert stretched(np.ones((2, 2, 1))).max() == 0
     assert stretched([[-1.0, 3.0]]).tolist() == [[0, 255]]
+
+
+@pytest.mark.parametrize("count", [1, 5, 40, 3000])
+def test_smoothing_keeps_length_and_constants(count):
+    np.testing.assert_allclose(smooth(np.full(count, 3.0)), np.full(count, 3.0))
