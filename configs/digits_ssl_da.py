@@ -12,8 +12,8 @@ def get_config():
     config.sde.sigma_max = 10.0  # about the largest distance between two 8x8 images
 
     score = config.score
-    score.width, score.multipliers, score.blocks, score.attention, score.embedding = 24, (1, 2), 1, (4,), 16
-    score.dropout, score.batch_size, score.steps = 0.0, 128, 3000
+    score.network, score.width, score.blocks, score.embedding, score.dropout = "mlp", 512, 3, 16, 0.0
+    score.batch_size, score.steps = 128, 3000
     score.learning_rate, score.warmup, score.schedule = 2e-3, 100, "cosine"
 
     classifier = config.classifier

@@ -136,7 +136,7 @@ def build_score_network(config):
     body = choose("score.network", score.network, {
         "ncsnpp": lambda: NCSNpp(score.width, tuple(score.multipliers), score.blocks, tuple(score.attention),
                                  score.dropout, score.embedding),
-        "mlp": lambda: MLP(tuple(score.hidden), score.embedding),
+        "mlp": lambda: MLP(score.width, score.blocks, score.dropout, score.embedding),
     })()
     return ScoreNetwork(body, score.scaling)
 
@@ -146,7 +146,7 @@ def build_classifier_network(config, num_classes):
     assisted = c.kind == "denoising_assisted"
     return choose("classifier.network", c.network, {
         "wide_resnet": lambda: WideResNet(num_classes, c.depth, c.widen, c.norm, assisted, c.embedding),
-        "mlp": lambda: MLPClassifier(num_classes, tuple(c.hidden), assisted, c.embedding),
+        "mlp": lambda: MLPClassifier(num_classes, c.width, c.blocks, assisted, c.embedding),
     })()
 
 

@@ -38,13 +38,12 @@ def default_config():
         dict(
             network="ncsnpp",  # ncsnpp, mlp
             scaling="gaussian",  # sigma: as released by score_sde; gaussian: see models/scaling.py
-            width=128,
-            multipliers=(1, 2, 2, 2),
-            blocks=4,  # residual blocks a level
-            attention=(16,),  # resolutions with attention
+            width=128,  # channels at full resolution; mlp: units a layer
+            multipliers=(1, 2, 2, 2),  # ncsnpp: of the width, one a resolution level
+            blocks=4,  # residual blocks; ncsnpp: a level
+            attention=(16,),  # ncsnpp: resolutions with attention
             dropout=0.1,
             embedding=128,
-            hidden=(256, 256),  # mlp: layer widths
             batch_size=128,
             steps=100_000,
             learning_rate=2e-4,
@@ -62,11 +61,12 @@ def default_config():
         dict(
             kind="denoising_assisted",  # noisy, denoising_assisted
             network="wide_resnet",  # wide_resnet, mlp
-            depth=28,
+            depth=28,  # wide_resnet: WRN-depth-widen
             widen=2,
-            norm="group",  # group, instance++
+            norm="group",  # wide_resnet: group, instance++
             embedding=128,
-            hidden=(256, 256),  # mlp: layer widths
+            width=256,  # mlp: units a layer
+            blocks=2,  # mlp
             batch_size=64,  # labelled images a step
             unlabeled_batch_size=192,
             steps=100_000,

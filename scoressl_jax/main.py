@@ -3,6 +3,8 @@
 This file is flags, the error line and the exit code; the work is in pipeline.py.
 """
 
+import contextlib
+import ctypes
 import importlib.util
 import json
 import os
@@ -40,7 +42,8 @@ def parse(argv):
     if own.workdir is None and own.mode != "check":
         raise UserError("command line: --workdir=DIR is missing: name the directory of the run")
     given = any(a.startswith(("--config=", "--config.")) for a in argv)
-    command = "python -m scoressl_jax.main " + shlex.join(argv) if given else None
+    whole = [a for a in argv if not a.startswith("--mode=")]
+    command = "python -m scoressl_jax.main " + shlex.join(whole) if given else None
     return config, own.workdir, own.mode, command
 
 
@@ -81,6 +84,15 @@ def config_of_run(workdir):
     return config
 
 
+def keep_freed_memory():
+    """Tell glibc to keep freed blocks: on CPU, XLA's temporaries then are not paged in anew at every step (1.2x)."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            mallopt = ctypes.CDLL("libc.so.6").mallopt
+            for parameter, value in ((-1, 2**31 - 1), (-2, 2**28), (-3, 2**31 - 1)):  # trim, top pad, mmap thresholds
+                mallopt(parameter, value)
+
+
 def prepare_jax():
     """Persistent compilation cache (JAX_COMPILATION_CACHE_DIR moves it), and several processes as one if asked for.
 
@@ -89,6 +101,7 @@ def prepare_jax():
     """
     import jax
 
+    keep_freed_memory()
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "scoressl_jax" / "xla"
         jax.config.update("jax_compilation_cache_dir", str(cache))

@@ -123,8 +123,8 @@ def predictors(run):
 
 
 def evaluate(run):
-    path = run.workdir / "evaluation.npz"
-    if path.exists():
+    path, samples = run.workdir / "evaluation.npz", run.workdir / "samples" / "samples.npz"
+    if path.exists() and (not samples.exists() or path.stat().st_mtime >= samples.stat().st_mtime):
         print(f"evaluation is there: {path}")
         return
     arrays = evaluate_classifier(run) | evaluate_samples(run)

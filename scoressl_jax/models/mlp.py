@@ -1,35 +1,55 @@
-"""Small fully connected networks with the interfaces of NCSNpp and WideResNet; images are flattened."""
+"""Fully connected networks with the interfaces of NCSNpp and WideResNet, for tiny images and for vectors.
+
+Images are flattened. On 8x8 digits they beat convolutions at equal time, because a step costs a tenth.
+"""
 
 import flax.linen as nn
 import jax.numpy as jnp
 
 from scoressl_jax.models.layers import NoiseEmbedding
+from scoressl_jax.sde import expand
 
 
-def hidden_layers(widths, x, log_sigma, embedding):
-    h = jnp.concatenate([x.reshape(x.shape[0], -1), NoiseEmbedding(embedding, scale=1.0)(log_sigma)], axis=-1)
-    for width in widths:
-        h = nn.swish(nn.Dense(width)(h))
-    return h
+class ResidualMLP(nn.Module):
+    """`blocks` pre-norm residual blocks of `width` units on `[B, D]`, each told the noise level; returns `[B, width]`."""
+
+    width: int
+    blocks: int
+    embedding: int
+    dropout: float = 0.0
+
+    @nn.compact
+    def __call__(self, x, log_sigma, train=False):
+        embedding = nn.swish(NoiseEmbedding(self.embedding, scale=1.0)(log_sigma))
+        h = nn.Dense(self.width)(x)
+        for _ in range(self.blocks):
+            r = nn.Dense(self.width)(nn.swish(nn.LayerNorm()(h))) + nn.Dense(self.width)(embedding)
+            r = nn.Dropout(self.dropout, deterministic=not train)(nn.swish(r))
+            h = h + nn.Dense(self.width, kernel_init=nn.initializers.zeros)(r)
+        return nn.swish(nn.LayerNorm()(h))
 
 
 class MLP(nn.Module):
-    """Body of a score network: `x [B, ...]`, `log_sigma [B]` -> like x."""
+    """Body of a score network: scaled `x [B, ...]` and `log_sigma [B]` -> like x."""
 
-    widths: tuple = (256, 256)
+    width: int = 512
+    blocks: int = 3
+    dropout: float = 0.0
     embedding: int = 16
 
     @nn.compact
     def __call__(self, x, log_sigma, train=False):
-        h = hidden_layers(self.widths, x, log_sigma, self.embedding)
-        return nn.Dense(x[0].size)(h).reshape(x.shape)
+        flat = x.reshape(x.shape[0], -1)
+        h = ResidualMLP(self.width, self.blocks, self.embedding, self.dropout)(flat, log_sigma, train)
+        return nn.Dense(flat.shape[-1], kernel_init=nn.initializers.zeros)(h).reshape(x.shape)
 
 
 class MLPClassifier(nn.Module):
-    """Noise-conditional classifier: `(logits [B, classes], features [B, widths[-1]])`."""
+    """Noise-conditional classifier: `(logits [B, classes], features [B, width])`; x_hat as in WideResNet."""
 
     num_classes: int
-    widths: tuple = (256, 256)
+    width: int = 256
+    blocks: int = 2
     denoised_input: bool = False
     embedding: int = 16
 
@@ -37,7 +57,7 @@ class MLPClassifier(nn.Module):
     def __call__(self, x, log_sigma, x_hat=None):
         if self.denoised_input != (x_hat is not None):
             raise ValueError("x_hat is given exactly when denoised_input is set")
-        x = x / jnp.sqrt(1 + jnp.exp(2 * log_sigma)).reshape((-1,) + (1,) * (x.ndim - 1))
-        inputs = jnp.stack([x, x_hat], axis=-1) if self.denoised_input else x
-        features = hidden_layers(self.widths, inputs, log_sigma, self.embedding)
+        inputs = [x / jnp.sqrt(1 + expand(jnp.exp(2 * log_sigma), x))] + ([x_hat] if self.denoised_input else [])
+        flat = jnp.concatenate([i.reshape(i.shape[0], -1) for i in inputs], axis=-1)
+        features = ResidualMLP(self.width, self.blocks, self.embedding)(flat, log_sigma)
         return nn.Dense(self.num_classes)(features), features
