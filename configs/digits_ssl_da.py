@@ -1,6 +1,6 @@
 """100 labels of 1,437 digits: semi-supervised, denoising-assisted classifier (Sastry et al. 2023).
 
-    python -m scoressl_jax.main --config=configs/digits_ssl_da.py --workdir=runs/digits
+python -m scoressl_jax.main --config=configs/digits_ssl_da.py --workdir=runs/digits
 """
 
 from scoressl_jax.config import default_config

@@ -1,4 +1,7 @@
-"""The only module that reads a ConfigDict (but for config.py, which declares and checks it): config -> data, processes, networks, jobs, samplers."""
+"""The only module that reads a ConfigDict: config -> data, processes, networks, jobs, samplers.
+
+config.py declares and checks the fields; stages get objects from here.
+"""
 
 from dataclasses import dataclass
 
@@ -76,7 +79,9 @@ def split_labels(config, dataset):
     if config.regime == "pu":
         if data.positive_classes:
             source, dataset = dataset, splits.binarize(dataset, tuple(data.positive_classes))
-            split = splits.positive_split(source.y_train, tuple(data.positive_classes), data.num_positive, data.split_seed)
+            split = splits.positive_split(
+                source.y_train, tuple(data.positive_classes), data.num_positive, data.split_seed
+            )
         elif dataset.num_classes == 2:
             split = splits.positive_split(dataset.y_train, (1,), data.num_positive, data.split_seed)
         else:
@@ -98,7 +103,12 @@ def build(config):
     dataset, split, y_visible = split_labels(config, load_dataset(config))
     check_fit(config, dataset, split)
     return Experiment(
-        config, dataset, split, y_visible, build_sde(config), build_score_network(config),
+        config,
+        dataset,
+        split,
+        y_visible,
+        build_sde(config),
+        build_score_network(config),
         build_classifier_network(config, dataset.num_classes),
     )
 
@@ -106,17 +116,19 @@ def build(config):
 def check_fit(config, dataset, split):
     """What only the data can tell: image sizes that the network takes, pools that the regime needs."""
     height, width = dataset.image_shape[:2]
-    halvings = len(config.score.multipliers) - 1
-    if config.score.network == "ncsnpp" and (height % 2**halvings or width % 2**halvings):
+    factor = config.score.patch * 2 ** (len(config.score.multipliers) - 1)
+    if config.score.network == "ncsnpp" and (height % factor or width % factor):
         raise UserError(
-            f"images of {height}x{width} cannot be halved {halvings} times: shorten config.score.multipliers "
-            "or resize the images (config.data.image_size for a folder)"
+            f"images of {height}x{width} are not divisible by {factor} (config.score.patch times 2 a further entry of "
+            "config.score.multipliers): shorten multipliers, or resize the images (config.data.image_size for a folder)"
         )
     if config.classifier.network == "wide_resnet" and (height % 4 or width % 4):
         raise UserError(f"images of {height}x{width}: the wide_resnet classifier needs sizes divisible by 4")
     if config.regime != "supervised" and len(split.unlabeled) == 0:
-        raise UserError(f"regime {config.regime} needs unlabelled images and none are left: lower the label budget or "
-                        "set config.regime='supervised'")
+        raise UserError(
+            f"regime {config.regime} needs unlabelled images and none are left: lower the label budget or "
+            "set config.regime='supervised'"
+        )
 
 
 # Processes and networks
@@ -124,37 +136,56 @@ def check_fit(config, dataset, split):
 
 def build_sde(config):
     sde = config.sde
-    return choose("sde.name", sde.name, {
-        "ve": lambda: VE(sde.sigma_min, sde.sigma_max),
-        "vp": lambda: VP(sde.beta_min, sde.beta_max),
-        "subvp": lambda: SubVP(sde.beta_min, sde.beta_max),
-    })()
+    return choose(
+        "sde.name",
+        sde.name,
+        {
+            "ve": lambda: VE(sde.sigma_min, sde.sigma_max),
+            "vp": lambda: VP(sde.beta_min, sde.beta_max),
+            "subvp": lambda: SubVP(sde.beta_min, sde.beta_max),
+        },
+    )()
 
 
 def build_score_network(config):
     score = config.score
-    body = choose("score.network", score.network, {
-        "ncsnpp": lambda: NCSNpp(score.width, tuple(score.multipliers), score.blocks, tuple(score.attention),
-                                 score.dropout, score.embedding),
-        "mlp": lambda: MLP(score.width, score.blocks, score.dropout, score.embedding),
-    })()
+    body = choose(
+        "score.network",
+        score.network,
+        {
+            "ncsnpp": lambda: NCSNpp(
+                score.width,
+                tuple(score.multipliers),
+                score.blocks,
+                tuple(score.attention),
+                score.dropout,
+                score.embedding,
+                score.patch,
+            ),
+            "mlp": lambda: MLP(score.width, score.blocks, score.dropout, score.embedding),
+        },
+    )()
     return ScoreNetwork(body, score.scaling)
 
 
 def build_classifier_network(config, num_classes):
     c = config.classifier
     assisted = c.kind == "denoising_assisted"
-    return choose("classifier.network", c.network, {
-        "wide_resnet": lambda: WideResNet(num_classes, c.depth, c.widen, c.norm, assisted, c.embedding),
-        "mlp": lambda: MLPClassifier(num_classes, c.width, c.blocks, assisted, c.embedding),
-    })()
+    return choose(
+        "classifier.network",
+        c.network,
+        {
+            "wide_resnet": lambda: WideResNet(num_classes, c.depth, c.widen, c.norm, assisted, c.embedding),
+            "mlp": lambda: MLPClassifier(num_classes, c.width, c.blocks, assisted, c.embedding),
+        },
+    )()
 
 
 # Jobs
 
 
 def make_batch_fn(random_flip):
-    """Batches of float images in [0, 1] from uint8 arrays: entry `x_*` is gathered with its `y_*` from y or y_hidden."""
+    """Batches of float images in [0, 1] from uint8 arrays, each with its labels: y of `x`, y_hidden of `x_u`."""
 
     def images(arrays, indices, key):
         x = arrays["x"][indices].astype(jnp.float32) / 255.0
@@ -175,7 +206,9 @@ def make_batch_fn(random_flip):
 
 
 def optimizer_of(stage):
-    return make_optimizer(stage.learning_rate, stage.weight_decay, stage.warmup, stage.clip, stage.schedule, stage.steps)
+    return make_optimizer(
+        stage.learning_rate, stage.weight_decay, stage.warmup, stage.clip, stage.schedule, stage.steps
+    )
 
 
 def make_job(name, experiment, stage, loss_fn, init_params, pools, batch_sizes, y, frozen=(), **options):
@@ -187,8 +220,13 @@ def make_job(name, experiment, stage, loss_fn, init_params, pools, batch_sizes, 
         update=make_update(loss_fn, make_batch_fn(options.get("random_flip", False)), optimizer, stage.ema),
         init_state=lambda: init_state(init_params(key), optimizer),
         arrays={"x": experiment.dataset.x_train, "y": y, "y_hidden": experiment.dataset.y_train},
-        frozen=frozen, pools=pools, batch_sizes=batch_sizes, steps=stage.steps, seed=config.seed,
-        steps_per_call=config.training.steps_per_call, checkpoint_every=config.training.checkpoint_every,
+        frozen=frozen,
+        pools=pools,
+        batch_sizes=batch_sizes,
+        steps=stage.steps,
+        seed=config.seed,
+        steps_per_call=config.training.steps_per_call,
+        checkpoint_every=config.training.checkpoint_every,
         max_rollbacks=config.training.max_rollbacks,
     )
 
@@ -210,8 +248,14 @@ def score_job(experiment):
         return denoising_score_matching(score_fn, sde, x, t, z, score.likelihood_weighting), {}
 
     return make_job(
-        "score", experiment, score, loss_fn, lambda key: network.init(key, *example_inputs(experiment)),
-        {"x": np.arange(len(experiment.dataset.x_train))}, {"x": score.batch_size}, experiment.y_visible,
+        "score",
+        experiment,
+        score,
+        loss_fn,
+        lambda key: network.init(key, *example_inputs(experiment)),
+        {"x": np.arange(len(experiment.dataset.x_train))},
+        {"x": score.batch_size},
+        experiment.y_visible,
         random_flip=score.random_flip,
     )
 
@@ -219,8 +263,16 @@ def score_job(experiment):
 def build_objective(experiment):
     c, prior = experiment.config.classifier, experiment.config.data.class_prior
     return Objective(
-        experiment.sde, dict(c.terms), c.times, c.tau, c.threshold, c.dlsm_power, c.temporal_delta, c.temporal_time,
-        c.temporal_noise, (1 - prior, prior),
+        experiment.sde,
+        dict(c.terms),
+        c.times,
+        c.tau,
+        c.threshold,
+        c.dlsm_power,
+        c.temporal_delta,
+        c.temporal_time,
+        c.temporal_noise,
+        (1 - prior, prior),
     )
 
 
@@ -242,8 +294,16 @@ def classifier_job(experiment, score_params):
     if objective.wants(*UNLABELED_TERMS):
         pools["x_u"], batch_sizes["x_u"] = experiment.split.unlabeled, c.unlabeled_batch_size
     return make_job(
-        "classifier", experiment, c, loss_fn, classifier_init(experiment), pools, batch_sizes, experiment.y_visible,
-        frozen=score_params, random_flip=c.random_flip,
+        "classifier",
+        experiment,
+        c,
+        loss_fn,
+        classifier_init(experiment),
+        pools,
+        batch_sizes,
+        experiment.y_visible,
+        frozen=score_params,
+        random_flip=c.random_flip,
     )
 
 
@@ -260,32 +320,46 @@ def can_judge(experiment):
 def judge_job(experiment):
     """An independent classifier of clean images, trained on all true labels, that only ever measures samples."""
     e, network = experiment.config.evaluation, judge_network(experiment)
-    stage = type(experiment.config)(dict(
-        learning_rate=e.judge_learning_rate, weight_decay=1e-2, warmup=50, clip=1.0, schedule="cosine",
-        steps=e.judge_steps, ema=0.99,
-    ))
+    stage = type(experiment.config)(
+        dict(
+            learning_rate=e.judge_learning_rate,
+            weight_decay=1e-2,
+            warmup=50,
+            clip=1.0,
+            schedule="cosine",
+            steps=e.judge_steps,
+            ema=0.99,
+        )
+    )
 
     def loss_fn(params, frozen, batch, key):
         return judge_loss(lambda x, s: network.apply(params, x, s), batch["x"], batch["y"], key)
 
     return make_job(
-        "judge", experiment, stage, loss_fn, lambda key: network.init(key, *example_inputs(experiment)),
-        {"x": np.arange(len(experiment.dataset.x_train))}, {"x": 64}, experiment.dataset.y_train,
+        "judge",
+        experiment,
+        stage,
+        loss_fn,
+        lambda key: network.init(key, *example_inputs(experiment)),
+        {"x": np.arange(len(experiment.dataset.x_train))},
+        {"x": 64},
+        experiment.dataset.y_train,
     )
 
 
 # Sampling
 
 
-def guided_sampler(experiment):
-    """`(parameters, keys, labels) -> x`, parameters being (score, classifier)."""
+def guided_sampler(experiment, steps=None):
+    """`(parameters, keys, labels) -> x`, parameters being (score, classifier); `steps` in place of the config's."""
     s, sde = experiment.config.sampling, experiment.sde
+    steps = steps or s.steps
 
     def sample(parameters, keys, labels):
         score_fn = experiment.score_fn(parameters[0])
         guided = guidance.guided_score(score_fn, experiment.classifier_fn(parameters[1], score_fn), labels, s.scale)
         return predictor_corrector(
-            keys, guided, sde, experiment.dataset.image_shape, s.steps, s.predictor, s.corrector, s.snr, s.corrector_steps
+            keys, guided, sde, experiment.dataset.image_shape, steps, s.predictor, s.corrector, s.snr, s.corrector_steps
         )
 
     return sample

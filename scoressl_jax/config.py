@@ -42,6 +42,7 @@ def default_config():
             multipliers=(1, 2, 2, 2),  # ncsnpp: of the width, one a resolution level
             blocks=4,  # residual blocks; ncsnpp: a level
             attention=(16,),  # ncsnpp: resolutions with attention
+            patch=1,  # ncsnpp: pixels a side that enter as one
             dropout=0.1,
             embedding=128,
             batch_size=128,
@@ -135,14 +136,29 @@ NAMES = {
     "sampling.corrector": CORRECTORS,
 }
 POSITIVE = (
-    "score.batch_size", "score.steps", "score.learning_rate", "score.clip", "sde.sigma_min",
-    "classifier.batch_size", "classifier.unlabeled_batch_size", "classifier.steps", "classifier.learning_rate",
-    "classifier.clip", "sampling.batch_size", "sampling.count", "evaluation.batch_size", "evaluation.times",
-    "training.steps_per_call", "training.checkpoint_every",
+    "score.batch_size",
+    "score.steps",
+    "score.learning_rate",
+    "score.clip",
+    "sde.sigma_min",
+    "classifier.batch_size",
+    "classifier.unlabeled_batch_size",
+    "classifier.steps",
+    "classifier.learning_rate",
+    "classifier.clip",
+    "sampling.batch_size",
+    "sampling.count",
+    "evaluation.batch_size",
+    "evaluation.times",
+    "training.steps_per_call",
+    "training.checkpoint_every",
 )
 FRACTIONS = ("evaluation.accuracy_t", "evaluation.gradient_t", "classifier.tau", "classifier.threshold")
 SPLIT_OVER_DEVICES = (
-    "score.batch_size", "classifier.batch_size", "classifier.unlabeled_batch_size", "sampling.batch_size",
+    "score.batch_size",
+    "classifier.batch_size",
+    "classifier.unlabeled_batch_size",
+    "sampling.batch_size",
     "evaluation.batch_size",
 )
 
@@ -174,10 +190,14 @@ def validate(config):
     if config.sampling.steps < 2:
         raise UserError(f"config.sampling.steps is {config.sampling.steps}: at least 2 are needed")
     if config.classifier.network == "wide_resnet" and (config.classifier.depth - 4) % 6:
-        raise UserError(f"config.classifier.depth is {config.classifier.depth}: it must be 6 n + 4 (10, 16, 22, 28 ...)")
+        raise UserError(
+            f"config.classifier.depth is {config.classifier.depth}: it must be 6 n + 4 (10, 16, 22, 28 ...)"
+        )
     if config.regime == "pu" and not 0 < config.data.class_prior < 1:
-        raise UserError(f"config.data.class_prior is {config.data.class_prior}: regime pu needs the share of positives "
-                        "among the unlabelled images, between 0 and 1")
+        raise UserError(
+            f"config.data.class_prior is {config.data.class_prior}: regime pu needs the share of positives "
+            "among the unlabelled images, between 0 and 1"
+        )
     validate_terms(config)
     validate_devices(config)
 
@@ -188,7 +208,9 @@ def validate_terms(config):
         raise UserError("every weight in config.classifier.terms is 0: give at least ce a weight")
     if config.regime == "supervised" and any(terms[name] for name in UNLABELED_TERMS):
         used = [name for name in UNLABELED_TERMS if terms[name]]
-        raise UserError(f"regime supervised has no unlabelled images, but config.classifier.terms weighs {used}: set them to 0")
+        raise UserError(
+            f"regime supervised has no unlabelled images, but config.classifier.terms weighs {used}: set them to 0"
+        )
     if terms.prior and config.regime != "pu":
         raise UserError("config.classifier.terms.prior is for regime pu: set it to 0")
 

@@ -40,10 +40,14 @@ CLASSIFIER_CURVES = {
     "prior": "Class prior against the mean prediction on unlabelled images: it should settle, not drift.",
 }
 SHARE_CURVES = {  # title: ({logged name: label}, caption)
-    "accuracy": ({"accuracy": "noisy", "accuracy_tau": "almost clean"},
-                 "Accuracy on the labelled training images themselves: one reached early shows how few they are."),
-    "pseudo-labels": ({"pseudo_rate": "rate", "pseudo_accuracy": "accuracy"},
-                      "Unlabelled images with a pseudo-label, and right ones among these: look for both high."),
+    "accuracy": (
+        {"accuracy": "noisy", "accuracy_tau": "almost clean"},
+        "Accuracy on the labelled training images themselves: one reached early shows how few they are.",
+    ),
+    "pseudo-labels": (
+        {"pseudo_rate": "rate", "pseudo_accuracy": "accuracy"},
+        "Unlabelled images with a pseudo-label, and right ones among these: look for both high.",
+    ),
 }
 CSS = """
 :root{color-scheme:light dark;--ink:#1c1e21;--soft:#5c626b;--line:#dfe2e6;--page:#fff;--card:#f5f6f8;--blue:#2566a8}

@@ -11,7 +11,7 @@ from scoressl_jax.sde import expand
 
 
 def make_score_fn(sde, network):
-    """`network(x / alpha, log_sigma) -> score` in variance-exploding coordinates, as a score function of the process."""
+    """`network(x / alpha, log_sigma) -> score` in variance-exploding coordinates, as a score function."""
 
     def score_fn(x_t, t):
         alpha = expand(sde.marginal(t)[0], x_t)

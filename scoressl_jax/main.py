@@ -109,7 +109,9 @@ def prepare_jax():
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     if "JAX_COORDINATOR_ADDRESS" in os.environ:
         jax.distributed.initialize(
-            os.environ["JAX_COORDINATOR_ADDRESS"], int(os.environ["JAX_NUM_PROCESSES"]), int(os.environ["JAX_PROCESS_ID"])
+            os.environ["JAX_COORDINATOR_ADDRESS"],
+            int(os.environ["JAX_NUM_PROCESSES"]),
+            int(os.environ["JAX_PROCESS_ID"]),
         )
     elif os.environ.get("JAX_DISTRIBUTED") == "1":
         jax.distributed.initialize()
@@ -137,8 +139,11 @@ def main(argv):
         path = Path(workdir or ".") / "error.txt"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(traceback.format_exc())
-        print(f"scoressl_jax: a fault of ours, {type(error).__name__}: {' '.join(str(error).split())[:200]} "
-              f"(traceback in {path})", file=sys.stderr)
+        print(
+            f"scoressl_jax: a fault of ours, {type(error).__name__}: {' '.join(str(error).split())[:200]} "
+            f"(traceback in {path})",
+            file=sys.stderr,
+        )
         return 1
 
 

@@ -1,7 +1,6 @@
 """The stages of a run in order: score network, classifier, samples, evaluation, report."""
 
 import json
-import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -99,15 +98,25 @@ def sample(run):
     parameters = finished(run, "score", train_score), finished(run, "classifier", train_classifier)
     plan, started = run.config.sampling, time.perf_counter()
     images, labels = generate(
-        build.guided_sampler(run.experiment), parameters, plan.count, plan.batch_size, run.experiment.num_classes,
-        run.config.seed, run.stop,
+        build.guided_sampler(run.experiment),
+        parameters,
+        plan.count,
+        plan.batch_size,
+        run.experiment.num_classes,
+        run.config.seed,
+        run.stop,
     )
     if run.first_process:
         write_npz(path, images=images, labels=labels)
-    run.record(samples={
-        "count": plan.count, "sampler": f"{plan.predictor}+{plan.corrector}", "steps": plan.steps, "scale": plan.scale,
-        "seconds": round(time.perf_counter() - started, 1),
-    })
+    run.record(
+        samples={
+            "count": plan.count,
+            "sampler": f"{plan.predictor}+{plan.corrector}",
+            "steps": plan.steps,
+            "scale": plan.scale,
+            "seconds": round(time.perf_counter() - started, 1),
+        }
+    )
 
 
 def predictors(run):
@@ -146,10 +155,12 @@ def evaluate_classifier(run):
     confusion, per_class = classification.class_table(logits.argmax(-1), y, data.class_names)
     times = np.linspace(plan.accuracy_t, 1.0, plan.times)
     block = {
-        "accuracy": float((logits.argmax(-1) == y).mean()), "accuracy_t": plan.accuracy_t,
+        "accuracy": float((logits.argmax(-1) == y).mean()),
+        "accuracy_t": plan.accuracy_t,
         "accuracy_all_noise": classification.accuracy_all_noise(predict, sde, x, y, batch),
         "accuracy_by_noise": classification.accuracy_by_noise(predict, gradient, sde, x, y, times, batch),
-        "ece": ece, "per_class": per_class,
+        "ece": ece,
+        "per_class": per_class,
     }
     if data.num_classes == 2:
         block |= {name: per_class[1][name] for name in ("f1", "precision", "recall")}
@@ -160,16 +171,27 @@ def evaluate_classifier(run):
     noisy = classification.diffuse(sde, x[chosen], t, run.config.seed)
     shown = run.experiment.split.labeled[:100]
     return {
-        "confusion": confusion, "reliability_confidence": confidence, "reliability_accuracy": accuracy,
-        "reliability_count": count, "gradient_images": x[chosen], "gradient_noisy": noisy, "gradient_t": plan.gradient_t,
-        "gradients": np.asarray(gradient(noisy, t, y[chosen])), "gradient_labels": y[chosen],
-        "labeled_images": data.x_train[shown], "labeled_labels": run.experiment.y_visible[shown],
+        "confusion": confusion,
+        "reliability_confidence": confidence,
+        "reliability_accuracy": accuracy,
+        "reliability_count": count,
+        "gradient_images": x[chosen],
+        "gradient_noisy": noisy,
+        "gradient_t": plan.gradient_t,
+        "gradients": np.asarray(gradient(noisy, t, y[chosen])),
+        "gradient_labels": y[chosen],
+        "labeled_images": data.x_train[shown],
+        "labeled_labels": run.experiment.y_visible[shown],
     }
 
 
 def evaluate_samples(run):
     """Class agreement by a judge, and distances to the training images; nothing where there are no samples."""
-    path, data, batch = run.workdir / "samples" / "samples.npz", run.experiment.dataset, run.config.evaluation.batch_size
+    path, data, batch = (
+        run.workdir / "samples" / "samples.npz",
+        run.experiment.dataset,
+        run.config.evaluation.batch_size,
+    )
     if not path.exists():
         return {}
     with np.load(path) as file:
@@ -179,13 +201,15 @@ def evaluate_samples(run):
     if build.can_judge(run.experiment):
         params, _ = train_stage(run, build.judge_job(run.experiment))
         network = build.judge_network(run.experiment)
-        judge = jax.jit(lambda params, x: network.apply(params, x / 255.0, sample_measures.judge_level(x))[0].argmax(-1))
+        judge = jax.jit(
+            lambda params, x: network.apply(params, x / 255.0, sample_measures.judge_level(x))[0].argmax(-1)
+        )
         decide = lambda x: classification.batched(lambda b: judge(params, jnp.asarray(b)), batch, x)  # noqa: E731
         arrays["judge_predictions"] = decide(images)
         block |= {
             "class_agreement": float((arrays["judge_predictions"] == labels).mean()),
-            "class_agreement_judge": f"WideResNet-{network.depth}-{network.widen} trained on all {len(data.x_train)} labels "
-                                     "of the training set, never used for guidance",
+            "class_agreement_judge": f"WideResNet-{network.depth}-{network.widen} trained on all "
+            f"{len(data.x_train)} labels of the training set, never used for guidance",
             "judge_accuracy": float((decide(data.x_test) == data.y_test).mean()),
         }
     run.record(samples=block)
@@ -198,8 +222,13 @@ def report(run):
         print(summary(run.workdir))
 
 
-STAGES = {"train_score": train_score, "train_classifier": train_classifier, "sample": sample, "evaluate": evaluate,
-          "report": report}
+STAGES = {
+    "train_score": train_score,
+    "train_classifier": train_classifier,
+    "sample": sample,
+    "evaluate": evaluate,
+    "report": report,
+}
 
 
 def execute(mode, config, workdir, command):
@@ -211,11 +240,16 @@ def execute(mode, config, workdir, command):
         save_split(workdir / "labels.json", experiment.split, config.data.split_seed)
     with StopSignal() as stop:
         run = Run(workdir, experiment, stop)
-        run.record(data={
-            "name": experiment.dataset.name, "num_classes": experiment.num_classes,
-            "num_train": len(experiment.dataset.x_train), "num_labeled": len(experiment.split.labeled),
-            "num_unlabeled": len(experiment.split.unlabeled), "num_test": len(experiment.dataset.x_test),
-        })
+        run.record(
+            data={
+                "name": experiment.dataset.name,
+                "num_classes": experiment.num_classes,
+                "num_train": len(experiment.dataset.x_train),
+                "num_labeled": len(experiment.split.labeled),
+                "num_unlabeled": len(experiment.split.unlabeled),
+                "num_test": len(experiment.dataset.x_test),
+            }
+        )
         for name, stage in STAGES.items():
             if mode in ("run", name):
                 stop.check()
@@ -223,12 +257,25 @@ def execute(mode, config, workdir, command):
 
 
 # What each field changes: the first stage that depends on it; later stages follow.
-FIRST_STAGE = {"seed": "score", "regime": "classifier", "data": "classifier", "data.name": "score",
-               "data.image_size": "score", "sde": "score", "score": "score", "classifier": "classifier",
-               "sampling": "samples", "evaluation": "evaluation"}
+FIRST_STAGE = {
+    "seed": "score",
+    "regime": "classifier",
+    "data": "classifier",
+    "data.name": "score",
+    "data.image_size": "score",
+    "sde": "score",
+    "score": "score",
+    "classifier": "classifier",
+    "sampling": "samples",
+    "evaluation": "evaluation",
+}
 FREE = ("data.path", "data.download", "training")
-MADE_BY = {"score": "checkpoints/score", "classifier": "checkpoints/classifier", "samples": "samples/samples.npz",
-           "evaluation": "evaluation.npz"}
+MADE_BY = {
+    "score": "checkpoints/score",
+    "classifier": "checkpoints/classifier",
+    "samples": "samples/samples.npz",
+    "evaluation": "evaluation.npz",
+}
 
 
 def flat(config, prefix=""):
@@ -257,7 +304,7 @@ def adopt_config(config, workdir, command):
 def refuse_change(workdir, name, old, new):
     first = FIRST_STAGE.get(name) or FIRST_STAGE[name.split(".")[0]]
     order = list(MADE_BY)
-    made = [MADE_BY[s] for s in order[order.index(first):] if (workdir / MADE_BY[s]).exists()]
+    made = [MADE_BY[s] for s in order[order.index(first) :] if (workdir / MADE_BY[s]).exists()]
     if made:
         raise UserError(
             f"config.{name} is {old!r} in the run {workdir} and {new!r} now, which would change what is done: "

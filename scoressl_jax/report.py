@@ -56,8 +56,13 @@ def read_run(workdir):
     workdir = Path(workdir)
     files = ("results.json", "labels.json", "samples/samples.npz", "evaluation.npz")
     config, command = json.loads((workdir / "config.json").read_text()), workdir / "command.txt"
-    return Run(workdir, config, *(_read(workdir / name) for name in files), read_metrics(workdir),
-               command.read_text().strip() if command.exists() else "")
+    return Run(
+        workdir,
+        config,
+        *(_read(workdir / name) for name in files),
+        read_metrics(workdir),
+        command.read_text().strip() if command.exists() else "",
+    )
 
 
 def _read(path):
@@ -73,22 +78,26 @@ def _read(path):
 def write_report(workdir):
     """Write figures/*.png, samples/grid.png and report.html of the run in `workdir`; returns the page's path."""
     run = read_run(workdir)
-    body = "\n".join([
-        headline(run),
-        section("question", "The question", f"<p>{escape(question(run))}</p>"),
-        section("data", "The data and its labels", data_and_labels(run)),
-        section("results", "Results", results(run)),
-        section("samples", "Samples", samples(run)),
-        side_by_side([
-            section("noise", "Accuracy by noise level", noise(run)),
-            section("confusion", "Which classes are confused", confusion(run)),
-            section("reliability", "Can its confidence be trusted", reliability(run)),
-        ]),
-        section("gradients", "What guides the sampling", gradients(run)),
-        section("training", "Training", training(run)),
-        section("settings", "Settings", settings(run)),
-        section("command", "How to repeat it", run.command and f"<pre><code>{escape(run.command)}</code></pre>"),
-    ])
+    body = "\n".join(
+        [
+            headline(run),
+            section("question", "The question", f"<p>{escape(question(run))}</p>"),
+            section("data", "The data and its labels", data_and_labels(run)),
+            section("results", "Results", results(run)),
+            section("samples", "Samples", samples(run)),
+            side_by_side(
+                [
+                    section("noise", "Accuracy by noise level", noise(run)),
+                    section("confusion", "Which classes are confused", confusion(run)),
+                    section("reliability", "Can its confidence be trusted", reliability(run)),
+                ]
+            ),
+            section("gradients", "What guides the sampling", gradients(run)),
+            section("training", "Training", training(run)),
+            section("settings", "Settings", settings(run)),
+            section("command", "How to repeat it", run.command and f"<pre><code>{escape(run.command)}</code></pre>"),
+        ]
+    )
     path = run.workdir / "report.html"
     write_text(path, figures.page(f"{run.data_name}: report", body))
     return path
@@ -130,16 +139,22 @@ def question(run):
 
 def data_and_labels(run):
     plan = run.config.get("data", {}) if run.config.get("regime") == "pu" else {}
-    counts = table(("Images", "Count"), [
-        ("for training", run.result("data", "num_train")),
-        ("of these labelled", run.num_labeled),
-        ("of these unlabelled", run.result("data", "num_unlabeled") or run.labels.get("unlabeled_count")),
-        ("for testing", run.result("data", "num_test")),
-        ("classes", run.result("data", "num_classes")),
-    ]) + table(("Positive-unlabelled data", "Value"), [
-        ("classes that count as positive", plan.get("positive_classes") or None),
-        ("share of positives among the unlabelled images", plan.get("class_prior") or None),
-    ])
+    counts = table(
+        ("Images", "Count"),
+        [
+            ("for training", run.result("data", "num_train")),
+            ("of these labelled", run.num_labeled),
+            ("of these unlabelled", run.result("data", "num_unlabeled") or run.labels.get("unlabeled_count")),
+            ("for testing", run.result("data", "num_test")),
+            ("classes", run.result("data", "num_classes")),
+        ],
+    ) + table(
+        ("Positive-unlabelled data", "Value"),
+        [
+            ("classes that count as positive", plan.get("positive_classes") or None),
+            ("share of positives among the unlabelled images", plan.get("class_prior") or None),
+        ],
+    )
     images, labels = run.evaluation.get("labeled_images"), run.evaluation.get("labeled_labels")
     if images is None or labels is None or not len(labels):
         return counts
@@ -162,11 +177,15 @@ def results(run):
         ("samples", "self_agreement", share, "agreement of the guiding classifier", "flatters: it drew them"),
     )
     rows = [(name, form(run.result(*key)), note) for *key, form, name, note in measures if run.result(*key) is not None]
-    rows += [(name, value, part.replace("_", " ")) for part in ("generation", "score_error")
-             for name, value in flat(run.results.get(part, {}))]
-    cost = table(("Stage", "Seconds", "Steps", "Parameters"), [
-        (stage, *(run.result(stage, key) for key in ("seconds", "steps", "parameters"))) for stage in STAGES
-    ])
+    rows += [
+        (name, value, part.replace("_", " "))
+        for part in ("generation", "score_error")
+        for name, value in flat(run.results.get(part, {}))
+    ]
+    cost = table(
+        ("Stage", "Seconds", "Steps", "Parameters"),
+        [(stage, *(run.result(stage, key) for key in ("seconds", "steps", "parameters"))) for stage in STAGES],
+    )
     names = ("class", "precision", "recall", "f1", "count")
     classes = [tuple(row.get(name, "") for name in names) for row in run.result("classifier", "per_class") or ()]
     per_class = figures.details("Precision, recall and F1 of each class", table(names, classes))
@@ -188,11 +207,17 @@ def samples(run):
         grid = figures.class_grid(images, labels, names, COLUMNS, wrong)
         caption += f"; red marks what the judge takes for another class, {wrong.sum()} of all {len(labels)} samples"
     distances = run.result("samples", "nearest_distance") or {}
-    medians = table(("Median distance, pixels in 0..1", "Value"), [
-        ("of samples to the nearest training image", distances.get("samples_to_train")),
-        ("of test images to the nearest training image (copies would lie far below)", distances.get("test_to_train")),
-        ("of samples to the nearest other sample of their class (0 is collapse)", distances.get("between_samples")),
-    ])
+    medians = table(
+        ("Median distance, pixels in 0..1", "Value"),
+        [
+            ("of samples to the nearest training image", distances.get("samples_to_train")),
+            (
+                "of test images to the nearest training image (copies would lie far below)",
+                distances.get("test_to_train"),
+            ),
+            ("of samples to the nearest other sample of their class (0 is collapse)", distances.get("between_samples")),
+        ],
+    )
     parts = [f"<div>{picture(run, 'samples', grid, caption + '.', 'grid')}{medians}</div>"]
     if nearest is not None and len(nearest) == len(images):
         pairs = figures.pair_grid(images, nearest, labels, names[:PAIR_CLASSES], PAIRS)
@@ -209,8 +234,10 @@ def noise(run):
     sigma, accuracy, norms = np.array([[row.get(name, np.nan) for name in names] for row in rows]).T
     classes = run.result("data", "num_classes")
     png = figures.accuracy_by_noise(sigma, accuracy, norms if np.isfinite(norms).all() else None, classes)
-    caption = ("How much noise the classifier sees through: accuracy should stay high far to the right, and falls to "
-               "guessing where nothing of the image is left.")
+    caption = (
+        "How much noise the classifier sees through: accuracy should stay high far to the right, and falls to "
+        "guessing where nothing of the image is left."
+    )
     return picture(run, "accuracy_by_noise", png, caption)
 
 
@@ -241,15 +268,20 @@ def gradients(run):
     names = run.names(int(labels.max()) + 1)
     png = figures.gradient_grid(clean, noisy, slopes, [names[label] for label in labels])
     time = run.evaluation.get("gradient_t")
-    caption = (f"Test images, the same diffused{'' if time is None else f' to t = {float(time):g}'}, and the gradient "
-               "of log p(class) there, stretched to its own range: look for strokes and edges, not speckle.")
+    caption = (
+        f"Test images, the same diffused{'' if time is None else f' to t = {float(time):g}'}, and the gradient "
+        "of log p(class) there, stretched to its own range: look for strokes and edges, not speckle."
+    )
     return picture(run, "gradients", png, caption, "grid")
 
 
 def curve(run, stage, name):
     """(steps, values) of a logged number, the last logged where a step was repeated; None with fewer than two."""
-    found = {row["step"]: row[name] for row in run.metrics
-             if row.get("stage") == stage and isinstance(row.get(name), int | float) and np.isfinite(row[name])}
+    found = {
+        row["step"]: row[name]
+        for row in run.metrics
+        if row.get("stage") == stage and isinstance(row.get(name), int | float) and np.isfinite(row[name])
+    }
     return np.array(sorted(found.items()), float).T if len(found) > 1 else None
 
 

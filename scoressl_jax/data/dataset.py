@@ -43,7 +43,8 @@ def make_dataset(name, x_train, y_train, x_test, y_test, class_names=None):
     x_train, x_test = _images(f"{name}: x_train", x_train), _images(f"{name}: x_test", x_test)
     if x_train.shape[1:] != x_test.shape[1:]:
         raise UserError(
-            f"{name}: training images are {_size(x_train)} but test images {_size(x_test)}: make them equal")
+            f"{name}: training images are {_size(x_train)} but test images {_size(x_test)}: make them equal"
+        )
     y_train = _labels(f"{name}: y_train", y_train, len(x_train), lowest=UNLABELED)
     y_test = _labels(f"{name}: y_test", y_test, len(x_test), lowest=0)
     return Dataset(name, x_train, y_train, x_test, y_test, _class_names(name, y_train, y_test, class_names))

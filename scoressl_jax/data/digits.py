@@ -20,5 +20,6 @@ def load_digits(test_size=360, seed=0):
     # 0..16 at the source.
     images = np.round(images.reshape(-1, 8, 8, 1) * 255 / 16).astype(np.uint8)
     x_train, x_test, y_train, y_test = train_test_split(
-        images, labels, test_size=test_size, stratify=labels, random_state=seed)
+        images, labels, test_size=test_size, stratify=labels, random_state=seed
+    )
     return make_dataset("digits", x_train, y_train, x_test, y_test)

@@ -54,8 +54,10 @@ def _test(path, classes, positive_unlabeled):
     names = [entry.name for entry in _entries(folder)]
     for name in names:
         if name not in classes:
-            raise UserError(f"{folder / name} has no class of this name to belong to (there are {', '.join(classes)}): "
-                            "rename or remove it, or label some training images")
+            raise UserError(
+                f"{folder / name} has no class of this name to belong to (there are {', '.join(classes)}): "
+                "rename or remove it, or label some training images"
+            )
     if positive_unlabeled and len(names) < 2:
         raise UserError(f"{folder} holds only {names[0]}/: both test/negative/ and test/positive/ are needed")
     return [(file, classes.index(name)) for name in names for file in _files(folder / name)]

@@ -36,5 +36,7 @@ def _read(file, key, path):
     try:
         return file[key]
     except Exception as error:
-        raise UserError(f"{path}: {key} cannot be read ({type(error).__name__}): it is damaged or holds "
-                        "Python objects; save it again as a plain array") from None
+        raise UserError(
+            f"{path}: {key} cannot be read ({type(error).__name__}): it is damaged or holds "
+            "Python objects; save it again as a plain array"
+        ) from None

@@ -36,14 +36,20 @@ def balanced_split(y, num_labels, num_classes, seed):
         wanted[rng.permutation(num_classes)[: num_labels % num_classes]] += 1
     for label in range(num_classes):
         if wanted[label] == 0:
-            raise UserError(f"class {label} would have no labelled image: every one of the {num_classes} classes "
-                            "needs at least one (raise num_labels, or label some)")
+            raise UserError(
+                f"class {label} would have no labelled image: every one of the {num_classes} classes "
+                "needs at least one (raise num_labels, or label some)"
+            )
         if wanted[label] > available[label]:
-            raise UserError(f"num_labels={num_labels} needs {wanted[label]} images of class {label}, but there "
-                            f"are {available[label]} with a label: lower num_labels, or set it to 0 to take them all")
+            raise UserError(
+                f"num_labels={num_labels} needs {wanted[label]} images of class {label}, but there "
+                f"are {available[label]} with a label: lower num_labels, or set it to 0 to take them all"
+            )
     # Each class has a generator of its own, so that its order does not depend on the budget.
-    drawn = [np.random.default_rng([seed, label]).permutation(np.flatnonzero(y == label))[: wanted[label]]
-             for label in range(num_classes)]
+    drawn = [
+        np.random.default_rng([seed, label]).permutation(np.flatnonzero(y == label))[: wanted[label]]
+        for label in range(num_classes)
+    ]
     return _split(np.concatenate(drawn), len(y))
 
 
@@ -70,14 +76,22 @@ def binarize(dataset, positive_classes):
     positive_classes = list(positive_classes)
     strange = [c for c in positive_classes if c not in range(dataset.num_classes)]
     if strange or not 0 < len(set(positive_classes)) < dataset.num_classes:
-        raise UserError(f"positive_classes={tuple(positive_classes)}: name some, but not all, of the labels "
-                        f"0..{dataset.num_classes - 1} of {dataset.name}")
+        raise UserError(
+            f"positive_classes={tuple(positive_classes)}: name some, but not all, of the labels "
+            f"0..{dataset.num_classes - 1} of {dataset.name}"
+        )
 
     def binary(y):
         return np.where(y == UNLABELED, UNLABELED, np.isin(y, positive_classes))
 
-    return make_dataset(dataset.name, dataset.x_train, binary(dataset.y_train), dataset.x_test,
-                        binary(dataset.y_test), ("negative", "positive"))
+    return make_dataset(
+        dataset.name,
+        dataset.x_train,
+        binary(dataset.y_train),
+        dataset.x_test,
+        binary(dataset.y_test),
+        ("negative", "positive"),
+    )
 
 
 def save_split(path, split, seed):
@@ -100,8 +114,10 @@ def load_split(path, num_train):
     except OSError as error:
         raise UserError(f"index file {path}: {error.strerror}: give the path of an existing file") from None
     except (ValueError, KeyError, TypeError, AttributeError, EOFError):
-        raise UserError(f"index file {path} is malformed: it must be JSON of the form {{\"labeled\": [3, 14, ...]}} "
-                        "(.json), an integer array [n] (.npy), or text with one index a line") from None
+        raise UserError(
+            f'index file {path} is malformed: it must be JSON of the form {{"labeled": [3, 14, ...]}} '
+            "(.json), an integer array [n] (.npy), or text with one index a line"
+        ) from None
     if not indices:
         raise UserError(f"index file {path} holds no index: list the labelled training images")
     seen = set()
@@ -112,8 +128,10 @@ def load_split(path, num_train):
             raise UserError(f"index file {path}: {index} comes twice: remove one")
         seen.add(index)
     if unlabeled_count not in (None, num_train - len(indices)):
-        raise UserError(f"index file {path} is of {len(indices) + unlabeled_count} training images, but there are "
-                        f"{num_train}: use the data set that it was made for")
+        raise UserError(
+            f"index file {path} is of {len(indices) + unlabeled_count} training images, but there are "
+            f"{num_train}: use the data set that it was made for"
+        )
     return _split(indices, num_train)
 
 

@@ -33,8 +33,10 @@ def load_tfds(name, data_dir=None, download=False):
         builder = _builder(tfds, name, data_dir)
         if not builder.is_prepared():
             if not download:
-                raise UserError(f"{name} is not prepared in {builder.data_dir}: prepare it with "
-                                "--config.data.download=True, or give the data_dir where it is")
+                raise UserError(
+                    f"{name} is not prepared in {builder.data_dir}: prepare it with "
+                    "--config.data.download=True, or give the data_dir where it is"
+                )
             builder = _prepare(tfds, name, data_dir)
         _check(tfds, name, builder.info)
         train, test = (_read(tfds, name, builder, split) for split in ("train", "test"))
@@ -49,8 +51,10 @@ def _builder(tfds, name, data_dir, **options):
     try:
         return tfds.builder(name, data_dir=data_dir, try_gcs=False, **options)
     except Exception as error:
-        raise UserError(f"TFDS cannot open {name} ({_first_line(error)}): check the name, and that the files in "
-                        f"{data_dir or 'its default data_dir'} are whole") from None
+        raise UserError(
+            f"TFDS cannot open {name} ({_first_line(error)}): check the name, and that the files in "
+            f"{data_dir or 'its default data_dir'} are whole"
+        ) from None
 
 
 def _prepare(tfds, name, data_dir):
@@ -59,8 +63,10 @@ def _prepare(tfds, name, data_dir):
     try:
         builder.download_and_prepare()
     except Exception as error:
-        raise UserError(f"{name} could not be prepared in {builder.data_dir} ({_first_line(error)}): check the network "
-                        "and the free disk space, then run the same command again") from None
+        raise UserError(
+            f"{name} could not be prepared in {builder.data_dir} ({_first_line(error)}): check the network "
+            "and the free disk space, then run the same command again"
+        ) from None
     if not builder.is_prepared():
         raise UserError(f"{builder.data_dir} holds an unfinished preparation: delete this folder, then run again")
     return builder
@@ -68,25 +74,33 @@ def _prepare(tfds, name, data_dir):
 
 def _check(tfds, name, info):
     features = dict(info.features.items())
-    if not (isinstance(features.get("image"), tfds.features.Image)
-            and isinstance(features.get("label"), tfds.features.ClassLabel)):
+    if not (
+        isinstance(features.get("image"), tfds.features.Image)
+        and isinstance(features.get("label"), tfds.features.ClassLabel)
+    ):
         raise UserError(f"{name} has the features {', '.join(features)}: choose a set with an image and a class label")
     image = features["image"]
     if None in image.shape or image.shape[-1] not in CHANNELS or image.np_dtype != np.uint8:
-        raise UserError(f"{name} has {np.dtype(image.np_dtype)} images of shape {list(image.shape)}: choose a set of "
-                        "uint8 images of one size with 1 or 3 channels")
+        raise UserError(
+            f"{name} has {np.dtype(image.np_dtype)} images of shape {list(image.shape)}: choose a set of "
+            "uint8 images of one size with 1 or 3 channels"
+        )
     for split in ("train", "test"):
         if split not in info.splits:
-            raise UserError(f"{name} has the splits {', '.join(info.splits)}, but none called {split}: "
-                            "choose a set with train and test")
+            raise UserError(
+                f"{name} has the splits {', '.join(info.splits)}, but none called {split}: "
+                "choose a set with train and test"
+            )
 
 
 def _read(tfds, name, builder, split):
     formats = {file_format.value for file_format in builder.info.available_file_formats()}
     random_access = formats & {"array_record", "parquet"}
     if not random_access:
-        _need_tensorflow(f"{name} in {builder.data_dir} is prepared as {', '.join(formats)}; reading that",
-                         ", or prepare it as array_record (in another data_dir)")
+        _need_tensorflow(
+            f"{name} in {builder.data_dir} is prepared as {', '.join(formats)}; reading that",
+            ", or prepare it as array_record (in another data_dir)",
+        )
     # One batched read, and decoding by ourselves, take half the time of TFDS's own iteration.
     decoders = {"image": tfds.decode.SkipDecoding()}
     try:
@@ -101,8 +115,10 @@ def _read(tfds, name, builder, split):
         images, labels = zip(*((_decode(e["image"], mode), e["label"]) for e in examples), strict=True)
         return np.stack(images), np.array(labels)
     except Exception as error:
-        raise UserError(f"{name}: the {split} files in {builder.data_dir} cannot be read ({_first_line(error)}): "
-                        "delete this folder and prepare the set again") from None
+        raise UserError(
+            f"{name}: the {split} files in {builder.data_dir} cannot be read ({_first_line(error)}): "
+            "delete this folder and prepare the set again"
+        ) from None
 
 
 def _decode(encoded, mode):

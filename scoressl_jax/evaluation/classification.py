@@ -48,8 +48,12 @@ def accuracy_by_noise(predict, gradient, sde, images, labels, times, batch, seed
         g = batched(gradient, batch, x_t[:batch], t[:batch], labels[:batch].astype(np.int32))
         norm = np.linalg.norm(g.reshape(len(g), -1), axis=-1).mean() * std
         rows.append(
-            {"t": float(time), "sigma": std, "accuracy": float((logits.argmax(-1) == labels).mean()),
-             "guidance_norm": float(norm)}
+            {
+                "t": float(time),
+                "sigma": std,
+                "accuracy": float((logits.argmax(-1) == labels).mean()),
+                "guidance_norm": float(norm),
+            }
         )
     return rows
 

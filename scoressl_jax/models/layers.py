@@ -25,7 +25,7 @@ class FourierEmbedding(nn.Module):
 
 
 class NoiseEmbedding(nn.Module):
-    """Embedding of the log noise level for the blocks of a network, `[B] -> [B, 4 size]`: Fourier, Dense, swish, Dense."""
+    """Embedding of the log noise level for blocks, `[B] -> [B, 4 size]`: Fourier, Dense, swish, Dense."""
 
     size: int = 128
     scale: float = 16.0
@@ -93,7 +93,7 @@ def downsample_fir(x):
 
 
 def standardize(x):
-    """Per-image (x - mean) / max(std, 1 / sqrt(N)) over the N values of an image, as score_sde's classifier does first."""
+    """Per-image (x - mean) / max(std, 1 / sqrt(N)) over an image's N values, as score_sde's classifier does first."""
     axes = tuple(range(1, x.ndim))
     centred = x - x.mean(axes, keepdims=True)
     variance = (centred**2).mean(axes, keepdims=True)

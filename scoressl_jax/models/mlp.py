@@ -11,7 +11,7 @@ from scoressl_jax.sde import expand
 
 
 class ResidualMLP(nn.Module):
-    """`blocks` pre-norm residual blocks of `width` units on `[B, D]`, each told the noise level; returns `[B, width]`."""
+    """`blocks` pre-norm residual blocks of `width` units on `[B, D]`, told the noise level; returns `[B, width]`."""
 
     width: int
     blocks: int

@@ -58,8 +58,10 @@ class Checkpoints:
             except Exception as error:  # orbax raises many types for truncated, missing or altered files
                 reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
                 damaged.append(step)
-                print(f"checkpoint {self.directory}/{step} cannot be read ({reason:.160}); trying the one before it",
-                      file=sys.stderr)
+                print(
+                    f"checkpoint {self.directory}/{step} cannot be read ({reason:.160}); trying the one before it",
+                    file=sys.stderr,
+                )
                 continue
             self._set_aside(damaged)
             return state

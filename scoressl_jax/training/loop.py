@@ -64,8 +64,15 @@ def train(job, workdir, stop):
     if checkpoints.latest_step() is None:
         checkpoints.save(state, float("inf"))
     try:
-        with tqdm(total=job.steps, initial=step, desc=job.name, unit="step", file=sys.stdout, mininterval=1.0,
-                  disable=jax.process_index() > 0) as bar:
+        with tqdm(
+            total=job.steps,
+            initial=step,
+            desc=job.name,
+            unit="step",
+            file=sys.stdout,
+            mininterval=1.0,
+            disable=jax.process_index() > 0,
+        ) as bar:
             while step < job.steps:
                 until_checkpoint = job.checkpoint_every - step % job.checkpoint_every
                 count = min(job.steps_per_call, until_checkpoint, job.steps - step)
@@ -89,8 +96,10 @@ def train(job, workdir, stop):
                     checkpoints.save(state, loss)
                     recent = []
                 if stopping and step < job.steps:
-                    raise Interrupted(f"stopped at step {step} of stage {job.name}, checkpoint written: "
-                                      "run the same command again to go on")
+                    raise Interrupted(
+                        f"stopped at step {step} of stage {job.name}, checkpoint written: "
+                        "run the same command again to go on"
+                    )
         return state
     finally:
         log.close()
@@ -114,7 +123,7 @@ def roll_back(job, checkpoints, sharding, attempt, trouble):
     if attempt >= job.max_rollbacks:
         raise Diverged(
             f"training of stage {job.name} diverged at {trouble}; the last good checkpoint, step {last}, is kept; "
-            f"lower config.{job.name}.learning_rate or allow rollbacks (config.training.max_rollbacks), in a new workdir"
+            f"lower config.{job.name}.learning_rate or allow config.training.max_rollbacks, in a new workdir"
         )
     state = restore_or_init(job, checkpoints, sharding)
     state = state.replace(attempt=jax.device_put(np.int32(attempt + 1), sharding))

@@ -35,4 +35,6 @@ class StopSignal:
     def check(self, done="finished stages are kept"):
         """Raise Interrupted if a signal has arrived."""
         if self.requested():
-            raise Interrupted(f"stopped by {self._name or 'a signal to another process'}; {done}: run the same command again")
+            raise Interrupted(
+                f"stopped by {self._name or 'a signal to another process'}; {done}: run the same command again"
+            )

@@ -1,0 +1,81 @@
+"""python -m scoressl_jax.benchmark train: milliseconds of a training step alone and inside the compiled loop.
+
+Both are measured in turns on the same data, for DSM, CE, and CE + DLSM, on the networks of configs/digits_ssl.py's
+size. Prints one row each: ms alone, ms in the loop, ratio (medians); a ratio above 1.1 is a regression.
+"""
+
+import statistics
+import sys
+import time
+
+import jax
+
+from scoressl_jax import build
+from scoressl_jax.config import default_config
+from scoressl_jax.main import prepare_jax
+from scoressl_jax.training.step import device_mesh, make_multi_update, replicated
+
+LOOP_STEPS, ROUNDS = 10, 7
+ONLY_CE = dict(ce=1.0, ce_tau=0.0, dlsm=0.0, pseudo=0.0, pseudo_dlsm=0.0, denoising=0.0, temporal=0.0, prior=0.0)
+
+
+def benchmark_config():
+    config = default_config()
+    config.regime = "supervised"
+    score, classifier = config.score, config.classifier
+    score.width, score.multipliers, score.blocks, score.attention, score.embedding = 16, (1, 2), 1, (), 16
+    score.batch_size, score.dropout = 64, 0.0
+    classifier.kind, classifier.depth, classifier.widen, classifier.embedding = "noisy", 10, 1, 16
+    classifier.terms.update(ONLY_CE)
+    config.training.steps_per_call = LOOP_STEPS
+    return config
+
+
+def jobs():
+    """(name, Job) of the three losses."""
+    config = benchmark_config()
+    experiment = build.build(config)
+    yield "DSM", build.score_job(experiment)
+    score_params = build.score_job(experiment).init_state().params
+    yield "CE", build.classifier_job(experiment, score_params)
+    config.classifier.terms.dlsm = 1.0
+    yield "CE+DLSM", build.classifier_job(experiment, score_params)
+
+
+def time_step(job):
+    """Median (seconds of a step called alone, seconds of a step in the loop), in turns."""
+    mesh = device_mesh()
+    key, indices = jax.random.key(0), job.indices(0, 0, LOOP_STEPS)
+    state, arrays, frozen, key = jax.device_put((job.init_state(), job.arrays, job.frozen, key), replicated(mesh))
+    alone, loop = jax.jit(job.update, donate_argnums=0), make_multi_update(job.update, mesh)
+    first = {name: values[0] for name, values in indices.items()}
+    times = {"alone": [], "loop": []}
+    for _ in range(ROUNDS + 1):
+        started = time.perf_counter()
+        for _ in range(LOOP_STEPS):
+            state, logs = alone(state, arrays, frozen, first, key)
+        jax.block_until_ready(state)
+        times["alone"].append((time.perf_counter() - started) / LOOP_STEPS)
+        started = time.perf_counter()
+        state, logs = jax.block_until_ready(loop(state, arrays, frozen, indices, LOOP_STEPS, key))
+        times["loop"].append((time.perf_counter() - started) / LOOP_STEPS)
+    return statistics.median(times["alone"][1:]), statistics.median(times["loop"][1:])
+
+
+def main(argv):
+    if argv != ["train"]:
+        print("usage: python -m scoressl_jax.benchmark train", file=sys.stderr)
+        return 2
+    prepare_jax()
+    print(
+        f"{'loss':<10}{'alone ms':>10}{'loop ms':>10}{'ratio':>8}"
+        f"   ({jax.device_count()} {jax.default_backend()} device(s))"
+    )
+    for name, job in jobs():
+        alone, loop = time_step(job)
+        print(f"{name:<10}{alone * 1e3:>10.1f}{loop * 1e3:>10.1f}{loop / alone:>8.2f}", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
