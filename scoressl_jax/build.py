@@ -116,11 +116,11 @@ def build(config):
 def check_fit(config, dataset, split):
     """What only the data can tell: image sizes that the network takes, pools that the regime needs."""
     height, width = dataset.image_shape[:2]
-    factor = config.score.patch * 2 ** (len(config.score.multipliers) - 1)
+    factor = 2 ** (len(config.score.multipliers) - 1)
     if config.score.network == "ncsnpp" and (height % factor or width % factor):
         raise UserError(
-            f"images of {height}x{width} are not divisible by {factor} (config.score.patch times 2 a further entry of "
-            "config.score.multipliers): shorten multipliers, or resize the images (config.data.image_size for a folder)"
+            f"images of {height}x{width} are not divisible by {factor}, as config.score.multipliers asks: shorten it, "
+            "or resize the images (config.data.image_size for a folder)"
         )
     if config.classifier.network == "wide_resnet" and (height % 4 or width % 4):
         raise UserError(f"images of {height}x{width}: the wide_resnet classifier needs sizes divisible by 4")
@@ -160,7 +160,6 @@ def build_score_network(config):
                 tuple(score.attention),
                 score.dropout,
                 score.embedding,
-                score.patch,
             ),
             "mlp": lambda: MLP(score.width, score.blocks, score.dropout, score.embedding),
         },

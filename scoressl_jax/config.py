@@ -12,7 +12,10 @@ from scoressl_jax.sampling.predictor_corrector import CORRECTORS, PREDICTORS
 
 
 def default_config():
-    """A denoising-assisted semi-supervised run on the embedded digits; unknown fields and wrong types are refused."""
+    """The main job: a denoising-assisted semi-supervised run on the embedded 8x8 digits, sized for two CPU cores.
+
+    Unknown fields and wrong types are refused by ConfigDict itself; `validate` refuses values.
+    """
     config = ConfigDict()
     config.seed = 0
     config.regime = "ssl"  # supervised (labelled images alone), ssl, pu (positive and unlabelled)
@@ -23,7 +26,7 @@ def default_config():
             path="",  # file of npz, directory of folder, data directory of TFDS ("" is TFDS's own)
             download=False,  # TFDS: download and prepare the set when it is not there
             image_size=0,  # folder: resize to this size, 0 keeps the images' own
-            num_labels=0,  # labelled images in all, balanced over classes; 0 keeps every label there is
+            num_labels=100,  # labelled images in all, balanced over classes; 0 keeps every label there is
             labels_file="",  # labelled indices of earlier work, in place of num_labels
             split_seed=0,
             positive_classes=(),  # pu: classes that count as positive
@@ -32,27 +35,32 @@ def default_config():
         )
     )
     config.sde = ConfigDict(
-        dict(name="ve", sigma_min=0.01, sigma_max=50.0, beta_min=0.1, beta_max=20.0)  # ve, vp, subvp
+        dict(
+            name="ve",  # ve, vp, subvp
+            sigma_min=0.01,
+            sigma_max=10.0,  # about the largest distance between two images (Song and Ermon 2020, technique 1)
+            beta_min=0.1,
+            beta_max=20.0,
+        )
     )
     config.score = ConfigDict(
         dict(
             network="ncsnpp",  # ncsnpp, mlp
             scaling="gaussian",  # sigma: as released by score_sde; gaussian: see models/scaling.py
-            width=128,  # channels at full resolution; mlp: units a layer
-            multipliers=(1, 2, 2, 2),  # ncsnpp: of the width, one a resolution level
-            blocks=4,  # residual blocks; ncsnpp: a level
-            attention=(16,),  # ncsnpp: resolutions with attention
-            patch=1,  # ncsnpp: pixels a side that enter as one
-            dropout=0.1,
-            embedding=128,
+            width=16,  # channels at full resolution; mlp: units a layer
+            multipliers=(1, 2),  # ncsnpp: of the width, one a resolution level
+            blocks=1,  # residual blocks; ncsnpp: a level
+            attention=(),  # ncsnpp: resolutions with attention; the middle always has it
+            dropout=0.0,
+            embedding=16,
             batch_size=128,
-            steps=100_000,
-            learning_rate=2e-4,
+            steps=600,
+            learning_rate=4e-3,
             weight_decay=0.0,
-            warmup=5000,
+            warmup=50,
             clip=1.0,  # global gradient norm
-            schedule="constant",  # constant, cosine
-            ema=0.999,
+            schedule="cosine",  # constant, cosine
+            ema=0.99,
             times="stratified",  # stratified, uniform
             likelihood_weighting=False,
             random_flip=False,
@@ -62,21 +70,21 @@ def default_config():
         dict(
             kind="denoising_assisted",  # noisy, denoising_assisted
             network="wide_resnet",  # wide_resnet, mlp
-            depth=28,  # wide_resnet: WRN-depth-widen
-            widen=2,
+            depth=10,  # wide_resnet: WRN-depth-widen
+            widen=1,
             norm="group",  # wide_resnet: group, instance++
-            embedding=128,
+            embedding=16,
             width=256,  # mlp: units a layer
             blocks=2,  # mlp
             batch_size=64,  # labelled images a step
-            unlabeled_batch_size=192,
-            steps=100_000,
-            learning_rate=3e-4,
+            unlabeled_batch_size=64,
+            steps=600,
+            learning_rate=3e-3,
             weight_decay=0.05,
-            warmup=0,
+            warmup=50,
             clip=1.0,
-            schedule="constant",
-            ema=0.999,
+            schedule="cosine",
+            ema=0.99,
             times="stratified",
             random_flip=False,
             # Weight of each term of the objective (losses/objective.py says what they are); 0 leaves it out.
@@ -93,10 +101,10 @@ def default_config():
     )
     config.sampling = ConfigDict(
         dict(
-            count=100,
+            count=500,
             batch_size=100,
-            steps=1000,
-            scale=1.0,  # of the classifier gradient
+            steps=50,
+            scale=4.0,  # of the classifier gradient
             predictor="reverse_diffusion",  # reverse_diffusion, euler_maruyama, none
             corrector="langevin",  # langevin, none
             corrector_steps=1,
@@ -109,7 +117,7 @@ def default_config():
             times=21,  # points of the accuracy curve
             batch_size=500,
             gradient_t=0.35,  # time of the gradient pictures
-            judge_steps=1000,  # of the independent judge of samples; 0 leaves class agreement unmeasured
+            judge_steps=300,  # of the independent judge of samples; 0 leaves class agreement unmeasured
             judge_depth=10,
             judge_widen=1,
             judge_learning_rate=2e-3,

@@ -24,18 +24,6 @@ def conv3x3(features, init_scale=1.0, strides=1, padding="SAME"):
     return Conv(features, (3, 3), strides=strides, padding=padding, kernel_init=default_init(init_scale))
 
 
-def to_patches(x, p):
-    """`[B, H, W, C]` -> `[B, H / p, W / p, p p C]`."""
-    b, h, w, c = x.shape
-    return x.reshape(b, h // p, p, w // p, p, c).transpose(0, 1, 3, 2, 4, 5).reshape(b, h // p, w // p, p * p * c)
-
-
-def from_patches(x, p):
-    """The inverse of `to_patches`."""
-    b, h, w, c = x.shape
-    return x.reshape(b, h, w, p, p, c // p**2).transpose(0, 1, 3, 2, 4, 5).reshape(b, h * p, w * p, c // p**2)
-
-
 class ResidualBlock(nn.Module):
     """BigGAN-style residual block of NCSN++, optionally halving or doubling the resolution with FIR filters."""
 
@@ -83,11 +71,7 @@ class PyramidDownsample(nn.Module):
 
 
 class NCSNpp(nn.Module):
-    """The U-Net. Attention acts at the resolutions (heights) listed; the default is the full-size CIFAR-10 network.
-
-    `patch` = 2 makes each 2x2 square of pixels one pixel of four times the channels, in and out: a quarter of the
-    work, which small images bear well.
-    """
+    """The U-Net. Attention acts at the resolutions (heights) listed; the default is the full-size CIFAR-10 network."""
 
     width: int = 128
     multipliers: tuple = (1, 2, 2, 2)
@@ -95,11 +79,9 @@ class NCSNpp(nn.Module):
     attention: tuple = (16,)
     dropout: float = 0.1
     embedding: int = 128
-    patch: int = 1
 
     @nn.compact
     def __call__(self, x, log_sigma, train=False):
-        x = to_patches(x, self.patch)
         levels = len(self.multipliers)
         if any(size % 2 ** (levels - 1) for size in x.shape[1:3]):
             raise ValueError(f"images of {x.shape[1]}x{x.shape[2]} cannot be halved {levels - 1} times")
@@ -138,4 +120,4 @@ class NCSNpp(nn.Module):
                 h = block(h, h.shape[-1], "up")
 
         h = nn.swish(group_norm(h.shape[-1])(h))
-        return from_patches(conv3x3(x.shape[-1], init_scale=0.0)(h), self.patch)
+        return conv3x3(x.shape[-1], init_scale=0.0)(h)
