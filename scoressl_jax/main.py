@@ -11,6 +11,7 @@ import os
 import shlex
 import sys
 import traceback
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
 from absl import flags
@@ -23,7 +24,7 @@ MODES = ("run", "train_score", "train_classifier", "sample", "evaluate", "report
 
 def parse(argv):
     """(config, workdir, mode, command) from the arguments; the config is a run's own where --config is left out."""
-    own = flags.FlagValues()
+    own, argv = flags.FlagValues(), with_equals(argv)
     flags.DEFINE_string("workdir", None, "Directory of the run.", flag_values=own)
     flags.DEFINE_enum("mode", "run", MODES, "What to do.", flag_values=own)
     base, rest = take_config_file(argv)
@@ -35,16 +36,28 @@ def parse(argv):
         left = own(["main", *rest])
         config = own.config
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
-        message = " ".join(str(error).split()).strip("'\"")
-        raise UserError(f"command line: {message} (config fields and their meaning: scoressl_jax/config.py)") from None
+        unknown = "there is no config field " if isinstance(error, AttributeError | KeyError) else ""
+        raise UserError(f"command line: {unknown}{one_line(error)} (all fields: scoressl_jax/config.py)") from None
     if left[1:]:
         raise UserError(f"command line: {left[1]!r} is not a flag; write --name=value")
-    if own.workdir is None and own.mode != "check":
+    if not own.workdir and own.mode != "check":
         raise UserError("command line: --workdir=DIR is missing: name the directory of the run")
     given = any(a.startswith(("--config=", "--config.")) for a in argv)
     whole = [a for a in argv if not a.startswith("--mode=")]
     command = "python -m scoressl_jax.main " + shlex.join(whole) if given else None
     return config, own.workdir, own.mode, command
+
+
+def one_line(error):
+    return " ".join(str(error).split())
+
+
+def with_equals(argv):
+    """`--config FILE` and the like as `--config=FILE`."""
+    names, out = ("--config", "--workdir", "--mode"), []
+    for argument in argv:
+        out.append(f"{out.pop()}={argument}" if out and out[-1] in names else argument)
+    return out
 
 
 def take_config_file(argv):
@@ -57,14 +70,13 @@ def take_config_file(argv):
 def load_config(path):
     if not Path(path).is_file():
         raise UserError(f"--config={path}: there is no such file")
-    spec = importlib.util.spec_from_file_location("experiment", path)
-    module = importlib.util.module_from_spec(spec)
     try:
+        spec = importlib.util.spec_from_loader("experiment", SourceFileLoader("experiment", path))
+        module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         config = module.get_config()
     except Exception as error:
-        message = " ".join(str(error).split()).strip("'\"")
-        raise UserError(f"--config={path}: {type(error).__name__}: {message}") from None
+        raise UserError(f"--config={path}: {type(error).__name__}: {one_line(error)}") from None
     if not isinstance(config, ConfigDict):
         raise UserError(f"--config={path}: get_config() must return a ConfigDict, e.g. default_config()")
     return config
@@ -80,7 +92,7 @@ def config_of_run(workdir):
     try:
         config.update(json.loads(path.read_text()))
     except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise UserError(f"{path} cannot be read ({' '.join(str(error).split())}): give --config=FILE") from None
+        raise UserError(f"{path} cannot be read ({one_line(error)}): restore or delete it") from None
     return config
 
 
@@ -133,14 +145,15 @@ def main(argv):
             execute(mode, config, workdir, command)
         return 0
     except (UserError, Diverged, Interrupted) as end:
-        print(f"scoressl_jax: {' '.join(str(end).split())}", file=sys.stderr)
+        print(f"scoressl_jax: {one_line(end)}", file=sys.stderr)
         return end.exit_code
     except Exception as error:
         path = Path(workdir or ".") / "error.txt"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(traceback.format_exc())
+        with contextlib.suppress(OSError):  # a full disk may be the fault
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(traceback.format_exc())
         print(
-            f"scoressl_jax: a fault of ours, {type(error).__name__}: {' '.join(str(error).split())[:200]} "
+            f"scoressl_jax: a fault of ours, {type(error).__name__}: {one_line(error)[:200]} "
             f"(traceback in {path})",
             file=sys.stderr,
         )
