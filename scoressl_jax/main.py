@@ -9,6 +9,7 @@ import importlib.util
 import json
 import os
 import shlex
+import signal
 import sys
 import traceback
 from importlib.machinery import SourceFileLoader
@@ -132,6 +133,9 @@ def prepare_jax():
 def main(argv):
     """Run the command line; returns the exit code."""
     workdir = None
+    if {"--help", "-h"} & set(argv):
+        print(__doc__)
+        return 0
     try:
         config, workdir, mode, command = parse(argv)
         prepare_jax()
@@ -147,6 +151,9 @@ def main(argv):
     except (UserError, Diverged, Interrupted) as end:
         print(f"scoressl_jax: {one_line(end)}", file=sys.stderr)
         return end.exit_code
+    except KeyboardInterrupt:
+        print("scoressl_jax: stopped before any work; run the same command again", file=sys.stderr)
+        return Interrupted.exit_code
     except Exception as error:
         path = Path(workdir or ".") / "error.txt"
         with contextlib.suppress(OSError):  # a full disk may be the fault
@@ -161,4 +168,5 @@ def main(argv):
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # until the run's own StopSignal takes over
     sys.exit(main(sys.argv[1:]))

@@ -267,13 +267,14 @@ FIRST_STAGE = {
     "score": "score",
     "classifier": "classifier",
     "sampling": "samples",
-    "evaluation": "evaluation",
+    "evaluation": "judge",
 }
 FREE = ("data.path", "data.download", "training")
 MADE_BY = {
     "score": "checkpoints/score",
     "classifier": "checkpoints/classifier",
     "samples": "samples/samples.npz",
+    "judge": "checkpoints/judge",
     "evaluation": "evaluation.npz",
 }
 
@@ -290,13 +291,19 @@ def adopt_config(config, workdir, command):
     """Write config.json, refusing a change of a field on which anything already made in `workdir` depends."""
     path, new = workdir / "config.json", json.loads(config.to_json())
     if path.exists():
-        old = dict(flat(json.loads(path.read_text())))
+        try:
+            old = dict(flat(json.loads(path.read_text())))
+        except (ValueError, AttributeError) as error:
+            raise UserError(f"{path} cannot be read ({error}): restore or delete it") from None
         for name, value in flat(new):
-            if old.get(name) != value and not name.startswith(FREE):
-                refuse_change(workdir, name, old.get(name), value)
+            # A field that the run does not have is newer than the run.
+            if name in old and old[name] != value and not name.startswith(FREE):
+                refuse_change(workdir, name, old[name], value)
     if jax.process_index() == 0:
-        workdir.mkdir(parents=True, exist_ok=True)
-        write_json(path, new)
+        try:
+            write_json(path, new)
+        except OSError as error:
+            raise UserError(f"--workdir={workdir}: {error}: name a directory that can be written") from None
         if command:
             (workdir / "command.txt").write_text(command + "\n")
 
