@@ -148,12 +148,20 @@ POSITIVE = (
     "score.steps",
     "score.learning_rate",
     "score.clip",
+    "score.width",
+    "score.blocks",
+    "score.embedding",
     "sde.sigma_min",
+    "sde.beta_min",
     "classifier.batch_size",
     "classifier.unlabeled_batch_size",
     "classifier.steps",
     "classifier.learning_rate",
     "classifier.clip",
+    "classifier.widen",
+    "classifier.width",
+    "classifier.blocks",
+    "classifier.embedding",
     "sampling.batch_size",
     "sampling.count",
     "evaluation.batch_size",
@@ -161,6 +169,17 @@ POSITIVE = (
     "training.steps_per_call",
     "training.checkpoint_every",
 )
+NOT_NEGATIVE = (
+    "seed",
+    "score.warmup",
+    "score.weight_decay",
+    "classifier.warmup",
+    "classifier.weight_decay",
+    "sampling.corrector_steps",
+    "evaluation.judge_steps",
+    "training.max_rollbacks",
+)
+BELOW_ONE = ("score.ema", "classifier.ema", "score.dropout")
 FRACTIONS = ("evaluation.accuracy_t", "evaluation.gradient_t", "classifier.tau", "classifier.threshold")
 SPLIT_OVER_DEVICES = (
     "score.batch_size",
@@ -190,8 +209,17 @@ def validate(config):
     for field, names in NAMES.items():
         choose(field, get(config, field), names)
     for field in POSITIVE:
-        if get(config, field) <= 0:
+        if not get(config, field) > 0:
             raise UserError(f"config.{field} is {get(config, field)}: it must be greater than 0")
+    for field in NOT_NEGATIVE:
+        if not get(config, field) >= 0:
+            raise UserError(f"config.{field} is {get(config, field)}: it must be 0 or more")
+    for field in BELOW_ONE:
+        if not 0 <= get(config, field) < 1:
+            raise UserError(f"config.{field} is {get(config, field)}: it must lie in [0, 1)")
+    for low, high in (("sde.sigma_min", "sde.sigma_max"), ("sde.beta_min", "sde.beta_max")):
+        if not get(config, low) < get(config, high):
+            raise UserError(f"config.{high} is {get(config, high)}: it must be greater than config.{low}")
     for field in FRACTIONS:
         if not 0 < get(config, field) <= 1:
             raise UserError(f"config.{field} is {get(config, field)}: it must lie in (0, 1]")
