@@ -27,7 +27,10 @@ class Checkpoints:
                 checkpoint_managers.BestN(get_metric_fn=lambda metrics: metrics["loss"], reverse=True, n=1),
             ]
         )
-        self._options = ocp.CheckpointManagerOptions(preservation_policy=policy)
+        # best_fn makes orbax write the loss down with the state, so that a resumed run knows it.
+        self._options = ocp.CheckpointManagerOptions(
+            preservation_policy=policy, best_fn=lambda metrics: metrics["loss"], best_mode="min"
+        )
         self._manager = self._open()
 
     def _open(self):
@@ -39,7 +42,9 @@ class Checkpoints:
         if step not in self._manager.all_steps():
             # A copy, because the state's own buffers are donated to the next update while orbax still reads.
             state = jax.tree.map(jnp.copy, state)
-            self._manager.save(step, args=ocp.args.StandardSave(state), metrics={"loss": float(loss)})
+            # A named item, because with an empty step folder about, orbax takes a lone one for several.
+            args = ocp.args.Composite(state=ocp.args.StandardSave(state))
+            self._manager.save(step, args=args, metrics={"loss": float(loss)})
 
     def latest_step(self):
         """Step of the newest checkpoint, readable or not; None without any."""
@@ -54,7 +59,8 @@ class Checkpoints:
         damaged = []
         for step in sorted(self._manager.all_steps(), reverse=True):
             try:
-                state = self._manager.restore(step, args=ocp.args.StandardRestore(target))
+                args = ocp.args.Composite(state=ocp.args.StandardRestore(target))
+                state = self._manager.restore(step, args=args)["state"]
             except Exception as error:  # orbax raises many types for truncated, missing or altered files
                 reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
                 damaged.append(step)
