@@ -59,6 +59,10 @@ def train(job, workdir, stop):
     checkpoints = Checkpoints(f"{workdir}/checkpoints/{job.name}")
     state = restore_or_init(job, checkpoints, sharding)
     step, attempt = int(state.step), int(state.attempt)
+    if step >= job.steps:
+        print(f"{job.name} is trained: {checkpoints.directory}")
+        checkpoints.close()
+        return state
     log = MetricsLog(workdir, job.name, step)
     started, recent = time.perf_counter(), []
     if checkpoints.latest_step() is None:
@@ -84,6 +88,8 @@ def train(job, workdir, stop):
                 if trouble:
                     state, step, attempt = roll_back(job, checkpoints, sharding, attempt, trouble)
                     bar.n, recent = step, []
+                    log.close()
+                    log, started = MetricsLog(workdir, job.name, step), time.perf_counter()
                     continue
                 step += count
                 recent.append((count, logs["loss"].mean()))
