@@ -106,8 +106,6 @@ def sample(run):
         run.config.seed,
         run.stop,
     )
-    if run.first_process:
-        write_npz(path, images=images, labels=labels)
     run.record(
         samples={
             "count": plan.count,
@@ -117,6 +115,8 @@ def sample(run):
             "seconds": round(time.perf_counter() - started, 1),
         }
     )
+    if run.first_process:  # last, because the file is what says that this stage is done
+        write_npz(path, images=images, labels=labels)
 
 
 def predictors(run):
