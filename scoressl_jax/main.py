@@ -20,6 +20,7 @@ from ml_collections import ConfigDict, config_flags
 
 from scoressl_jax.errors import Diverged, Interrupted, UserError
 
+QUOTES = "'\""  # KeyError's message carries them
 MODES = ("run", "train_score", "train_classifier", "sample", "evaluate", "report", "check")
 
 
@@ -38,7 +39,7 @@ def parse(argv):
         config = own.config
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
         unknown = "there is no config field " if isinstance(error, AttributeError | KeyError) else ""
-        raise UserError(f"command line: {unknown}{one_line(error)} (all fields: scoressl_jax/config.py)") from None
+        raise UserError(f"command line: {unknown}{one_line(error).strip(QUOTES)} (all fields: scoressl_jax/config.py)") from None
     if left[1:]:
         raise UserError(f"command line: {left[1]!r} is not a flag; write --name=value")
     if not own.workdir and own.mode != "check":
