@@ -38,8 +38,10 @@ def parse(argv):
         left = own(["main", *rest])
         config = own.config
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
-        unknown = "there is no config field " if isinstance(error, AttributeError | KeyError) else ""
-        raise UserError(f"command line: {unknown}{one_line(error).strip(QUOTES)} (all fields: scoressl_jax/config.py)") from None
+        message = one_line(error)
+        if isinstance(error, AttributeError | KeyError):
+            message = f"there is no config field {message.strip(QUOTES)}"
+        raise UserError(f"command line: {message} (all fields: scoressl_jax/config.py)") from None
     if left[1:]:
         raise UserError(f"command line: {left[1]!r} is not a flag; write --name=value")
     if not own.workdir and own.mode != "check":
