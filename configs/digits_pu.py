@@ -10,6 +10,7 @@ def get_config():
     config = default_config()
     config.regime = "pu"
     data = config.data
-    data.positive_classes, data.num_positive, data.class_prior = (1, 3, 5, 7, 9), 100, 0.467  # (724 - 100) / (1437 - 100)
+    data.positive_classes, data.num_positive = (1, 3, 5, 7, 9), 100
+    data.class_prior = 0.467  # (724 - 100) / (1437 - 100)
     config.classifier.terms.prior = 1.0
     return config

@@ -115,7 +115,7 @@ def default_config():
         dict(
             accuracy_t=0.001,
             times=21,  # points of the accuracy curve
-            batch_size=500,
+            batch_size=120,
             gradient_t=0.35,  # time of the gradient pictures
             judge_steps=300,  # of the independent judge of samples; 0 leaves class agreement unmeasured
             judge_depth=10,

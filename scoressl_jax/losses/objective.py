@@ -16,11 +16,12 @@ from dataclasses import dataclass, field
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from scoressl_jax.guidance import denoise
 from scoressl_jax.losses.positive_unlabeled import prior_cross_entropy
 from scoressl_jax.losses.score_matching import denoising_likelihood_score_matching, likelihood_score, sample_times
 from scoressl_jax.losses.semi_supervised import consistency, cross_entropy, pseudo_labels
+from scoressl_jax.sde import expand
 
 UNLABELED_TERMS = ("pseudo", "pseudo_dlsm", "denoising", "temporal", "prior")
 
@@ -44,14 +45,40 @@ class Objective:
         return any(self.weights.get(term, 0) for term in terms)
 
     def __call__(self, classifier_fn, score_fn, batch, key):
-        """Loss and logs of one batch: `x`, `y` labelled; with unlabelled terms `x_u`, and `y_u` for logs alone."""
+        """Loss and logs of one batch: `x`, `y` labelled; with unlabelled terms `x_u`, and `y_u` for logs alone.
+
+        Every view of every image goes through the classifier in one batch, and those that DLSM compares in a second.
+        """
         key_l, key_u = jax.random.split(key)
-        terms, logs = self._labeled(classifier_fn, score_fn, batch["x"], batch["y"], key_l)
+        views, noises = self._labeled_views(batch["x"], key_l)
         if self.wants(*UNLABELED_TERMS):
-            more, logs_u = self._unlabeled(classifier_fn, score_fn, batch["x_u"], batch["y_u"], key_u)
-            terms, logs = terms | more, logs | logs_u
-        loss = sum(self.weights[name] * term for name, term in terms.items())
-        return loss, terms | logs
+            more, noises["u_t"] = self._unlabeled_views(batch["x_u"], key_u)
+            views |= more
+        compared = [name for name in ("l_t", "u_t") if name in views]
+        scores = {}
+        if self.wants("dlsm", "pseudo_dlsm", "denoising"):
+            scores = over_views(score_fn, {name: views[name] for name in compared})
+            scores = jax.lax.stop_gradient(scores)
+        if self.wants("denoising"):
+            x_t, t = views["u_t"]
+            std = expand(self.sde.marginal(t)[1], x_t)
+            views["u_hat"] = (x_t + std**2 * scores["u_t"], t)
+
+        with_grad = [n for n, term in (("l_t", "dlsm"), ("u_t", "pseudo_dlsm")) if self.wants(term)]
+        outputs = over_views(classifier_fn, {n: v for n, v in views.items() if n not in with_grad})
+        labels, mask = {"l_t": batch["y"]}, None
+        if "u_tau" in outputs:
+            labels["u_t"], mask = pseudo_labels(outputs["u_tau"][0], self.threshold)
+        grads = {}
+        if with_grad:
+            more = likelihood_views(classifier_fn, {n: (*views[n], labels[n]) for n in with_grad})
+            outputs |= {name: output[:2] for name, output in more.items()}
+            grads = {name: output[2] for name, output in more.items()}
+
+        dlsm = {n: self._dlsm(grads[n], scores[n], views[n][1], noises[n]) for n in grads}
+        terms, logs = self._terms(outputs, labels, mask, dlsm), self._logs(outputs, labels, mask, batch)
+        terms = {name: term for name, term in terms.items() if self.wants(name)}
+        return sum(self.weights[name] * term for name, term in terms.items()), terms | logs
 
     def _noise(self, x, key):
         key_t, key_z = jax.random.split(key)
@@ -61,56 +88,80 @@ class Objective:
         tau = jnp.full(x.shape[0], self.tau)
         return self.sde.perturb(x, tau, jax.random.normal(key, x.shape)), tau
 
-    def _dlsm(self, g, score_fn, x_t, t, z):
-        score = jax.lax.stop_gradient(score_fn(x_t, t))
+    def _labeled_views(self, x, key):
+        """`{"l_t": (x_t, t), "l_tau": ...}` and the noise of x_t."""
+        key_t, key_tau = jax.random.split(key)
+        t, z = self._noise(x, key_t)
+        views = {"l_t": (self.sde.perturb(x, t, z), t)}
+        if self.wants("ce_tau"):
+            views["l_tau"] = self._at_tau(x, key_tau)
+        return views, {"l_t": z}
+
+    def _unlabeled_views(self, x, key):
+        """`{"u_t": (x_t, t), "u_tau": ..., "u_later": ...}` and the noise of x_t."""
+        key_t, key_tau, key_delta = jax.random.split(key, 3)
+        t, z = self._noise(x, key_t)
+        views = {"u_t": (self.sde.perturb(x, t, z), t)}
+        if self.wants("pseudo", "pseudo_dlsm", "prior"):
+            views["u_tau"] = self._at_tau(x, key_tau)
+        if self.wants("temporal"):
+            later = self.sde.later_time(t, self.temporal_delta)
+            z_later = z if self.temporal_noise == "shared" else jax.random.normal(key_delta, x.shape)
+            told = later if self.temporal_time == "shifted" else t
+            views["u_later"] = (self.sde.perturb(x, later, z_later), told)
+        return views, z
+
+    def _dlsm(self, g, score, t, z):
         return denoising_likelihood_score_matching(g, score, self.sde, t, z, self.dlsm_power)
 
-    def _labeled(self, classifier_fn, score_fn, x, y, key):
-        key_t, key_tau = jax.random.split(key)
-        terms, logs = {}, {}
-        t, z = self._noise(x, key_t)
-        x_t = self.sde.perturb(x, t, z)
-        if self.wants("dlsm"):
-            logits, _, g = likelihood_score(classifier_fn, x_t, t, y)
-            terms["dlsm"] = self._dlsm(g, score_fn, x_t, t, z).mean()
-        else:
-            logits, _ = classifier_fn(x_t, t)
-        terms["ce"] = cross_entropy(logits, y)
-        logs["accuracy"] = (logits.argmax(-1) == y).mean()
-        if self.wants("ce_tau"):
-            logits, _ = classifier_fn(*self._at_tau(x, key_tau))
-            terms["ce_tau"] = cross_entropy(logits, y)
-            logs["accuracy_tau"] = (logits.argmax(-1) == y).mean()
-        return {name: term for name, term in terms.items() if self.wants(name)}, logs
+    def _terms(self, outputs, labels, mask, dlsm):
+        """Every term that the outputs allow; the caller keeps those that have a weight."""
+        logits = {name: output[0] for name, output in outputs.items()}
+        features = {name: output[1] for name, output in outputs.items()}
+        terms = {"ce": cross_entropy(logits["l_t"], labels["l_t"])}
+        if "l_tau" in outputs:
+            terms["ce_tau"] = cross_entropy(logits["l_tau"], labels["l_t"])
+        if "l_t" in dlsm:
+            terms["dlsm"] = dlsm["l_t"].mean()
+        if mask is not None:
+            terms["pseudo"] = cross_entropy(logits["u_t"], labels["u_t"], mask)
+            if self.prior is not None:
+                terms["prior"] = prior_cross_entropy(logits["u_tau"], jnp.asarray(self.prior))
+        if "u_t" in dlsm:
+            terms["pseudo_dlsm"] = (mask * dlsm["u_t"]).mean()
+        if "u_hat" in outputs:
+            terms["denoising"] = consistency(features["u_t"], features["u_hat"])
+        if "u_later" in outputs:
+            terms["temporal"] = consistency(features["u_t"], features["u_later"])
+        return terms
 
-    def _unlabeled(self, classifier_fn, score_fn, x, y_hidden, key):
-        key_t, key_tau, key_delta = jax.random.split(key, 3)
-        terms, logs = {}, {}
-        t, z = self._noise(x, key_t)
-        x_t = self.sde.perturb(x, t, z)
-        logits_tau, _ = classifier_fn(*self._at_tau(x, key_tau))
-        y, mask = pseudo_labels(logits_tau, self.threshold)
-
-        if self.wants("pseudo_dlsm"):
-            logits, features, g = likelihood_score(classifier_fn, x_t, t, y)
-            terms["pseudo_dlsm"] = (mask * self._dlsm(g, score_fn, x_t, t, z)).mean()
-        else:
-            logits, features = classifier_fn(x_t, t)
+    def _logs(self, outputs, labels, mask, batch):
+        logs = {"accuracy": (outputs["l_t"][0].argmax(-1) == batch["y"]).mean()}
+        if "l_tau" in outputs:
+            logs["accuracy_tau"] = (outputs["l_tau"][0].argmax(-1) == batch["y"]).mean()
         if self.wants("pseudo", "pseudo_dlsm"):
-            terms["pseudo"] = cross_entropy(logits, y, mask)
-            known = mask * (y_hidden >= 0)
+            known = mask * (batch["y_u"] >= 0)
+            right = known * (labels["u_t"] == batch["y_u"])
             logs["pseudo_rate"] = mask.mean()
-            logs["pseudo_accuracy"] = (known * (y == y_hidden)).sum() / jnp.maximum(known.sum(), 1)
-        if self.wants("denoising"):
-            x_hat = jax.lax.stop_gradient(denoise(self.sde, score_fn, x_t, t))
-            terms["denoising"] = consistency(features, classifier_fn(x_hat, t)[1])
-        if self.wants("temporal"):
-            terms["temporal"] = consistency(features, self._later_features(classifier_fn, x, t, z, key_delta))
-        if self.wants("prior"):
-            terms["prior"] = prior_cross_entropy(logits_tau, jnp.asarray(self.prior))
-        return {name: term for name, term in terms.items() if self.wants(name)}, logs
+            logs["pseudo_accuracy"] = right.sum() / jnp.maximum(known.sum(), 1)
+        return logs
 
-    def _later_features(self, classifier_fn, x, t, z, key):
-        later = self.sde.later_time(t, self.temporal_delta)
-        z = z if self.temporal_noise == "shared" else jax.random.normal(key, x.shape)
-        return classifier_fn(self.sde.perturb(x, later, z), later if self.temporal_time == "shifted" else t)[1]
+
+def over_views(fn, views):
+    """`fn` on all views `{name: arrays [B, ...]}` as one batch, its outputs split again by name.
+
+    One batch is one copy of the network in the compiled step, so it compiles and runs faster than a call a view.
+    """
+    if not views:
+        return {}
+    sizes = [len(arrays[0]) for arrays in views.values()]
+    ends = np.cumsum(sizes)[:-1]
+    outputs = fn(*(jnp.concatenate(parts) for parts in zip(*views.values(), strict=True)))
+    leaves, tree = jax.tree.flatten(outputs)
+    split = zip(*(jnp.split(leaf, ends) for leaf in leaves), strict=True)
+    return {name: jax.tree.unflatten(tree, parts) for name, parts in zip(views, split, strict=True)}
+
+
+def likelihood_views(classifier_fn, views):
+    """`{name: (logits, features, g)}` of views `{name: (x_t, t, labels)}`."""
+    return over_views(lambda x_t, t, y: likelihood_score(classifier_fn, x_t, t, y), views)

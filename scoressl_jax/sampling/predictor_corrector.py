@@ -57,20 +57,23 @@ def predictor_corrector(
     Each step corrects `corrector_steps` times, then predicts (the order of the released code; paper algorithm 1 has it
     reversed). The last prediction is returned without its noise. Values are not clipped.
     """
-    grid = jnp.linspace(1.0, sde.sampling_eps, steps)
     dt = (1.0 - sde.sampling_eps) / (steps - 1)
-    corrections = 0 if corrector == "none" else corrector_steps
+    moves = 1 + (0 if corrector == "none" else corrector_steps)  # a step's corrections, then its prediction
+    grid = jnp.repeat(jnp.linspace(1.0, sde.sampling_eps, steps), moves)
 
-    def step(carry, inputs):
+    def move(carry, inputs):
+        # One network evaluation serves either kind of move, so it is compiled once.
         x, _ = carry
         i, time = inputs
         t = jnp.full(x.shape[0], time)
-        tag = 1 + i * (corrections + 1)
-        for j in range(corrections):
-            x = correct(sde, score_fn(x, t), x, t, dt, noise_for(keys, tag + j, shape), snr)
-        x, x_mean = predict(sde, score_fn(x, t), x, t, dt, noise_for(keys, tag + corrections, shape), predictor)
-        return (x, x_mean), None
+        score, z = score_fn(x, t), noise_for(keys, 1 + i, shape)
+        new, mean = predict(sde, score, x, t, dt, z, predictor)
+        if moves > 1:
+            corrected = correct(sde, score, x, t, dt, z, snr)
+            predicting = (i + 1) % moves == 0
+            new, mean = jnp.where(predicting, new, corrected), jnp.where(predicting, mean, corrected)
+        return (new, mean), None
 
     x = sde.prior_std * noise_for(keys, 0, shape)
-    (_, x_mean), _ = jax.lax.scan(step, (x, x), (jnp.arange(steps), grid))
+    (_, x_mean), _ = jax.lax.scan(move, (x, x), (jnp.arange(steps * moves), grid))
     return x_mean
