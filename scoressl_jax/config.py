@@ -126,7 +126,7 @@ def default_config():
     config.training = ConfigDict(
         dict(steps_per_call=50, checkpoint_every=1000, max_rollbacks=0)  # these three never change a result
     )
-    return config
+    return config.lock()
 
 
 NAMES = {

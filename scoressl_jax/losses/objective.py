@@ -125,7 +125,7 @@ class Objective:
             terms["dlsm"] = dlsm["l_t"].mean()
         if mask is not None:
             terms["pseudo"] = cross_entropy(logits["u_t"], labels["u_t"], mask)
-            if self.prior is not None:
+            if self.wants("prior"):
                 terms["prior"] = prior_cross_entropy(logits["u_tau"], jnp.asarray(self.prior))
         if "u_t" in dlsm:
             terms["pseudo_dlsm"] = (mask * dlsm["u_t"]).mean()

@@ -20,8 +20,8 @@ class TrainState:
 
 
 def init_state(params, optimizer):
-    zero = jnp.zeros((), jnp.int32)
-    return TrainState(zero, zero, params, jax.tree.map(jnp.copy, params), optimizer.init(params))
+    step, attempt = jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32)  # two arrays: one cannot be donated twice
+    return TrainState(step, attempt, params, jax.tree.map(jnp.copy, params), optimizer.init(params))
 
 
 def make_optimizer(learning_rate, weight_decay, warmup, clip, schedule, steps):
