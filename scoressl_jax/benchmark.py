@@ -10,7 +10,7 @@ import time
 
 import jax
 
-from scoressl_jax import build
+from scoressl_jax import build, jobs
 from scoressl_jax.config import default_config
 from scoressl_jax.main import prepare_jax
 from scoressl_jax.training.step import device_mesh, make_multi_update, replicated
@@ -31,15 +31,15 @@ def benchmark_config():
     return config
 
 
-def jobs():
+def timed_jobs():
     """(name, Job) of the three losses."""
     config = benchmark_config()
     experiment = build.build(config)
-    yield "DSM", build.score_job(experiment)
-    score_params = build.score_job(experiment).init_state().params
-    yield "CE", build.classifier_job(experiment, score_params)
+    yield "DSM", jobs.score_job(experiment)
+    score_params = jobs.score_job(experiment).init_state().params
+    yield "CE", jobs.classifier_job(experiment, score_params)
     config.classifier.terms.dlsm = 1.0
-    yield "CE+DLSM", build.classifier_job(experiment, score_params)
+    yield "CE+DLSM", jobs.classifier_job(experiment, score_params)
 
 
 def time_step(job):
@@ -71,7 +71,7 @@ def main(argv):
         f"{'loss':<10}{'alone ms':>10}{'loop ms':>10}{'ratio':>8}"
         f"   ({jax.device_count()} {jax.default_backend()} device(s))"
     )
-    for name, job in jobs():
+    for name, job in timed_jobs():
         alone, loop = time_step(job)
         print(f"{name:<10}{alone * 1e3:>10.1f}{loop * 1e3:>10.1f}{loop / alone:>8.2f}", flush=True)
     return 0

@@ -1,12 +1,10 @@
-"""The only module that reads a ConfigDict: config -> data, processes, networks, jobs, samplers.
+"""The one place that reads a ConfigDict: config -> data, processes, networks, samplers.
 
-config.py declares and checks the fields; stages get objects from here.
+config.py declares and checks the fields, jobs.py makes the training jobs; stages get objects from the two.
 """
 
 from dataclasses import dataclass
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from scoressl_jax import guidance
@@ -14,18 +12,12 @@ from scoressl_jax.config import choose, validate
 from scoressl_jax.data import splits
 from scoressl_jax.data.dataset import Dataset
 from scoressl_jax.errors import UserError
-from scoressl_jax.evaluation.samples import judge_loss
-from scoressl_jax.losses.objective import UNLABELED_TERMS, Objective
-from scoressl_jax.losses.score_matching import denoising_score_matching, sample_times
 from scoressl_jax.models.mlp import MLP, MLPClassifier
 from scoressl_jax.models.ncsnpp import NCSNpp
 from scoressl_jax.models.scaling import ScoreNetwork
 from scoressl_jax.models.wide_resnet import WideResNet
 from scoressl_jax.sampling.predictor_corrector import predictor_corrector
 from scoressl_jax.sde import VE, VP, SubVP
-from scoressl_jax.training.loop import Job
-from scoressl_jax.training.state import init_state, make_optimizer
-from scoressl_jax.training.step import make_update
 
 
 @dataclass(frozen=True)
@@ -178,172 +170,6 @@ def build_classifier_network(config, num_classes):
             "mlp": lambda: MLPClassifier(num_classes, c.width, c.blocks, assisted, c.embedding),
         },
     )()
-
-
-# Jobs
-
-
-def make_batch_fn(random_flip):
-    """Batches of float images in [0, 1] from uint8 arrays, each with its labels: y of `x`, y_hidden of `x_u`."""
-
-    def images(arrays, indices, key):
-        x = arrays["x"][indices].astype(jnp.float32) / 255.0
-        if random_flip:
-            flip = jax.random.bernoulli(key, 0.5, (x.shape[0], 1, 1, 1))
-            x = jnp.where(flip, x[:, :, ::-1], x)
-        return x
-
-    def make_batch(arrays, indices, key):
-        key_l, key_u = jax.random.split(key)
-        batch = {"x": images(arrays, indices["x"], key_l), "y": arrays["y"][indices["x"]]}
-        if "x_u" in indices:
-            batch["x_u"] = images(arrays, indices["x_u"], key_u)
-            batch["y_u"] = arrays["y_hidden"][indices["x_u"]]
-        return batch
-
-    return make_batch
-
-
-def optimizer_of(stage):
-    return make_optimizer(
-        stage.learning_rate, stage.weight_decay, stage.warmup, stage.clip, stage.schedule, stage.steps
-    )
-
-
-def make_job(name, experiment, stage, loss_fn, init_params, pools, batch_sizes, y, frozen=(), **options):
-    """A Job from a stage's loss; `stage` has the optimiser's fields, ema and steps; key order in pools is free."""
-    config, optimizer = experiment.config, optimizer_of(stage)
-    key = jax.random.fold_in(jax.random.key(config.seed), 1)
-    return Job(
-        name=name,
-        update=make_update(loss_fn, make_batch_fn(options.get("random_flip", False)), optimizer, stage.ema),
-        init_state=lambda: init_state(init_params(key), optimizer),
-        arrays={"x": experiment.dataset.x_train, "y": y, "y_hidden": experiment.dataset.y_train},
-        frozen=frozen,
-        pools=pools,
-        batch_sizes=batch_sizes,
-        steps=stage.steps,
-        seed=config.seed,
-        steps_per_call=config.training.steps_per_call,
-        checkpoint_every=config.training.checkpoint_every,
-        max_rollbacks=config.training.max_rollbacks,
-    )
-
-
-def example_inputs(experiment):
-    return jnp.zeros((2, *experiment.dataset.image_shape)), jnp.zeros(2)
-
-
-def score_job(experiment):
-    """Denoising score matching on every training image, labelled or not."""
-    score, sde, network = experiment.config.score, experiment.sde, experiment.score_network
-
-    def loss_fn(params, frozen, batch, key):
-        key_t, key_z, key_dropout = jax.random.split(key, 3)
-        x = batch["x"]
-        t, z = sample_times(key_t, x.shape[0], score.times), jax.random.normal(key_z, x.shape)
-        apply = lambda x, s: network.apply(params, x, s, train=True, rngs={"dropout": key_dropout})  # noqa: E731
-        score_fn = guidance.make_score_fn(sde, apply)
-        return denoising_score_matching(score_fn, sde, x, t, z, score.likelihood_weighting), {}
-
-    return make_job(
-        "score",
-        experiment,
-        score,
-        loss_fn,
-        lambda key: network.init(key, *example_inputs(experiment)),
-        {"x": np.arange(len(experiment.dataset.x_train))},
-        {"x": score.batch_size},
-        experiment.y_visible,
-        random_flip=score.random_flip,
-    )
-
-
-def build_objective(experiment):
-    c, prior = experiment.config.classifier, experiment.config.data.class_prior
-    return Objective(
-        experiment.sde,
-        dict(c.terms),
-        c.times,
-        c.tau,
-        c.threshold,
-        c.dlsm_power,
-        c.temporal_delta,
-        c.temporal_time,
-        c.temporal_noise,
-        (1 - prior, prior),
-    )
-
-
-def classifier_init(experiment):
-    network, (x, s) = experiment.classifier_network, example_inputs(experiment)
-    assisted = experiment.config.classifier.kind == "denoising_assisted"
-    return lambda key: network.init(key, x, s, *((x,) if assisted else ()))
-
-
-def classifier_job(experiment, score_params):
-    """The classifier's objective, with the score network frozen."""
-    c, objective = experiment.config.classifier, build_objective(experiment)
-
-    def loss_fn(params, frozen, batch, key):
-        score_fn = experiment.score_fn(frozen)
-        return objective(experiment.classifier_fn(params, score_fn), score_fn, batch, key)
-
-    pools, batch_sizes = {"x": experiment.split.labeled}, {"x": c.batch_size}
-    if objective.wants(*UNLABELED_TERMS):
-        pools["x_u"], batch_sizes["x_u"] = experiment.split.unlabeled, c.unlabeled_batch_size
-    return make_job(
-        "classifier",
-        experiment,
-        c,
-        loss_fn,
-        classifier_init(experiment),
-        pools,
-        batch_sizes,
-        experiment.y_visible,
-        frozen=score_params,
-        random_flip=c.random_flip,
-    )
-
-
-def judge_network(experiment):
-    e = experiment.config.evaluation
-    return WideResNet(experiment.num_classes, e.judge_depth, e.judge_widen, embedding=16)
-
-
-def can_judge(experiment):
-    """A judge needs every true label of the training set, which own images with few labels do not have."""
-    return experiment.config.evaluation.judge_steps > 0 and (experiment.dataset.y_train >= 0).all()
-
-
-def judge_job(experiment):
-    """An independent classifier of clean images, trained on all true labels, that only ever measures samples."""
-    e, network = experiment.config.evaluation, judge_network(experiment)
-    stage = type(experiment.config)(
-        dict(
-            learning_rate=e.judge_learning_rate,
-            weight_decay=1e-2,
-            warmup=50,
-            clip=1.0,
-            schedule="cosine",
-            steps=e.judge_steps,
-            ema=0.99,
-        )
-    )
-
-    def loss_fn(params, frozen, batch, key):
-        return judge_loss(lambda x, s: network.apply(params, x, s), batch["x"], batch["y"], key)
-
-    return make_job(
-        "judge",
-        experiment,
-        stage,
-        loss_fn,
-        lambda key: network.init(key, *example_inputs(experiment)),
-        {"x": np.arange(len(experiment.dataset.x_train))},
-        {"x": 64},
-        experiment.dataset.y_train,
-    )
 
 
 # Sampling

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from clu import parameter_overview
 
-from scoressl_jax import build
+from scoressl_jax import build, jobs
 from scoressl_jax.sampling.predictor_corrector import image_keys
 from scoressl_jax.training.step import device_mesh, make_multi_update, replicated
 
@@ -22,10 +22,10 @@ def check(config):
         f"{len(split.labeled)} labelled, "
         f"{len(split.unlabeled)} unlabelled, {len(data.x_test)} test images, {data.num_classes} classes"
     )
-    score_params = report_job(build.score_job(experiment))
-    classifier_params = report_job(build.classifier_job(experiment, score_params))
-    if build.can_judge(experiment):
-        report_job(build.judge_job(experiment))
+    score_params = report_job(jobs.score_job(experiment))
+    classifier_params = report_job(jobs.classifier_job(experiment, score_params))
+    if jobs.can_judge(experiment):
+        report_job(jobs.judge_job(experiment))
     seconds = time_sampling(experiment, (score_params, classifier_params))
     print(f"{'sample':<12}{config.sampling.count} images in {config.sampling.steps} steps: about {seconds:.0f} s")
 

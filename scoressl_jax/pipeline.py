@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scoressl_jax import build, guidance
+from scoressl_jax import build, guidance, jobs
 from scoressl_jax.data.splits import save_split
 from scoressl_jax.errors import UserError
 from scoressl_jax.evaluation import classification
@@ -64,14 +64,14 @@ def train_stage(run, job):
 
 def train_score(run):
     if "score" not in run.params:
-        run.params["score"], block = train_stage(run, build.score_job(run.experiment))
+        run.params["score"], block = train_stage(run, jobs.score_job(run.experiment))
         run.record(score=block)
     return run.params["score"]
 
 
 def train_classifier(run):
     if "classifier" not in run.params:
-        job = build.classifier_job(run.experiment, finished(run, "score", train_score))
+        job = jobs.classifier_job(run.experiment, finished(run, "score", train_score))
         run.params["classifier"], block = train_stage(run, job)
         run.record(classifier={"kind": run.config.classifier.kind, **block})
     return run.params["classifier"]
@@ -198,9 +198,9 @@ def evaluate_samples(run):
         images, labels = file["images"], file["labels"]
     block = {"nearest_distance": sample_measures.distances(images, labels, data.x_train, data.x_test)}
     arrays = {"nearest": data.x_train[sample_measures.nearest_training_images(images, data.x_train)[0]]}
-    if build.can_judge(run.experiment):
-        params, _ = train_stage(run, build.judge_job(run.experiment))
-        network = build.judge_network(run.experiment)
+    if jobs.can_judge(run.experiment):
+        params, _ = train_stage(run, jobs.judge_job(run.experiment))
+        network = jobs.judge_network(run.experiment)
         judge = jax.jit(
             lambda params, x: network.apply(params, x / 255.0, sample_measures.judge_level(x))[0].argmax(-1)
         )
