@@ -27,7 +27,8 @@ def init_state(params, optimizer):
 def make_optimizer(learning_rate, weight_decay, warmup, clip, schedule, steps):
     """AdamW behind a global-norm clip, learning rate rising linearly over `warmup` steps, then `constant` or `cosine`.
 
-    The first update has learning rate learning_rate / warmup (score_sde's has 0, and so is lost).
+    The first update has learning rate learning_rate / warmup (score_sde's has 0, and so is lost). Weight decay leaves
+    out the frequencies W of noise embeddings, which are not trained: it alone would shrink them.
     """
 
     def rate(count):
@@ -36,4 +37,7 @@ def make_optimizer(learning_rate, weight_decay, warmup, clip, schedule, steps):
             value = value * 0.5 * (1 + jnp.cos(jnp.pi * jnp.minimum(count / steps, 1.0)))
         return value
 
-    return optax.chain(optax.clip_by_global_norm(clip), optax.adamw(rate, weight_decay=weight_decay))
+    def decays(params):
+        return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key != "W", params)
+
+    return optax.chain(optax.clip_by_global_norm(clip), optax.adamw(rate, weight_decay=weight_decay, mask=decays))
