@@ -105,7 +105,11 @@ def test_network_is_the_formula():
 def test_dropout_acts_in_training_alone():
     module, x, s = NCSNpp(4, (1,), 0, (), dropout=0.5, embedding=2), X.astype(np.float32), LOG_SIGMA.astype(np.float32)
     p = random_parameters(module, x, s)
-    apply = jax.jit(lambda key, train: module.apply({"params": p}, x, s, train, rngs={"dropout": key}), static_argnums=1)
+
+    def run(key, train):
+        return module.apply({"params": p}, x, s, train, rngs={"dropout": key})
+
+    apply = jax.jit(run, static_argnums=1)
     keys = [jax.random.key(i, impl="unsafe_rbg") for i in (0, 1)]
     first, again, other = (np.asarray(apply(key, True)) for key in (keys[0], keys[0], keys[1]))
     np.testing.assert_array_equal(first, again)
