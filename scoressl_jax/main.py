@@ -154,22 +154,25 @@ def main(argv):
     except (UserError, Diverged, Interrupted) as end:
         print(f"scoressl_jax: {one_line(end)}", file=sys.stderr)
         return end.exit_code
-    except KeyboardInterrupt:
-        print("scoressl_jax: stopped before any work; run the same command again", file=sys.stderr)
-        return Interrupted.exit_code
     except Exception as error:
         path = Path(workdir or ".") / "error.txt"
         with contextlib.suppress(OSError):  # a full disk may be the fault
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(traceback.format_exc())
         print(
-            f"scoressl_jax: a fault of ours, {type(error).__name__}: {one_line(error)[:200]} "
-            f"(traceback in {path})",
+            f"scoressl_jax: a fault of ours, {type(error).__name__}: {one_line(error)[:200]} (traceback in {path})",
             file=sys.stderr,
         )
         return 1
 
 
+def leave(*_):
+    """What signals do outside a run, where there is nothing to save; while it imports, nothing else is safe."""
+    os.write(2, b"scoressl_jax: stopped before any work: run the same command again\n")
+    os._exit(Interrupted.exit_code)
+
+
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # until the run's own StopSignal takes over
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, leave)
     sys.exit(main(sys.argv[1:]))
