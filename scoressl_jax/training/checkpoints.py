@@ -4,12 +4,15 @@ import shutil
 import sys
 from pathlib import Path
 
+import absl.logging
 import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
 from scoressl_jax.errors import UserError
+
+absl.logging.set_verbosity(absl.logging.ERROR)  # orbax warns of a slow disk on stderr, where only our own lines belong
 
 
 class Checkpoints:

@@ -1,12 +1,24 @@
 """metrics.jsonl and the TensorBoard events of the same numbers, written by the first process alone."""
 
 import json
+import sys
 from pathlib import Path
 
 import jax
-from tensorboardX import SummaryWriter
 
 from scoressl_jax.files import write_text
+
+
+def open_board(folder, purge_step):
+    """A TensorBoard writer. Importing tensorboardX imports torch wherever it is installed; it is hidden meanwhile."""
+    hide = "torch" not in sys.modules
+    if hide:
+        sys.modules["torch"] = None
+    from tensorboardX import SummaryWriter
+
+    if hide:
+        del sys.modules["torch"]
+    return SummaryWriter(str(folder), purge_step=purge_step)
 
 
 class MetricsLog:
@@ -25,7 +37,7 @@ class MetricsLog:
         write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
         self.seconds_before = max((row["time"] for row in kept if row["stage"] == stage), default=0.0)
         self._file = path.open("a")
-        self._board = SummaryWriter(str(Path(workdir) / "logs" / stage), purge_step=step + 1)
+        self._board = open_board(Path(workdir) / "logs" / stage, step + 1)
 
     def write(self, step, seconds, values):
         if not self._writing:
