@@ -155,17 +155,17 @@ def snapshot():
 
 @pytest.fixture
 def call_main(capfd, monkeypatch):
-    """main(argv) in this process -> (exit code, the one line on stderr)."""
+    """main(argv) in this process -> (exit code, the last of `lines` lines on stderr)."""
     from scoressl_jax.main import main
 
     monkeypatch.chdir(ROOT)
 
-    def call(*argv):
+    def call(*argv, lines=1):
         capfd.readouterr()
         code = main(list(argv))
-        lines = capfd.readouterr().err.strip().splitlines()
-        assert len(lines) == 1, lines
-        return code, lines[0]
+        said = capfd.readouterr().err.strip().splitlines()
+        assert len(said) == lines, said
+        return code, said[-1]
 
     return call
 

@@ -1,0 +1,168 @@
+"""The command line: exit codes, the one line that goes with them, and that a finished run survives every mistake."""
+
+import shutil
+import signal
+import time
+
+import pytest
+
+from scoressl_jax import pipeline
+from scoressl_jax.main import parse
+
+TINY = "--config=tests/tiny.py"
+
+
+@pytest.fixture(scope="module")
+def run(first_run, tmp_path_factory):
+    return shutil.copytree(first_run[0], tmp_path_factory.mktemp("mistakes") / "run")
+
+
+# Flags after those of the finished run, and words that the complaint must hold.
+MISTAKES = {
+    "unknown field": (["--config.scroe.steps=3"], ["scroe"]),
+    "unknown field of a part": (["--config.score.stepz=3"], ["stepz"]),
+    "wrong type": (["--config.score.steps=many"], ["score.steps", "many"]),
+    "fraction for a whole number": (["--config.score.steps=1.5"], ["score.steps", "1.5"]),
+    "a number for a part": (["--config.score=3"], ["score"]),
+    "not positive": (["--config.score.batch_size=0"], ["score.batch_size", "0"]),
+    "negative seed": (["--config.seed=-1"], ["seed", "-1"]),
+    "not a fraction": (["--config.classifier.threshold=1.5"], ["classifier.threshold", "1.5"]),
+    "unknown network": (["--config.score.network=unet"], ["score.network", "unet", "mlp"]),
+    "unknown classifier": (["--config.classifier.network=unet"], ["classifier.network", "unet", "wide_resnet"]),
+    "unknown process": (["--config.sde.name=edm"], ["sde.name", "edm", "subvp"]),
+    "unknown regime": (["--config.regime=zero"], ["regime", "zero", "supervised"]),
+    "unknown predictor": (["--config.sampling.predictor=heun"], ["sampling.predictor", "heun", "reverse_diffusion"]),
+    "unknown mode": (["--mode=trane"], ["trane", "train_score"]),
+    "unknown flag": (["--workdri=x"], ["workdri"]),
+    "stray word": (["trane"], ["trane"]),
+    "too many labels": (["--config.data.num_labels=100000"], ["100000", "1437"]),
+    "too many halvings": (
+        ["--config.score.network=ncsnpp", "--config.score.multipliers=(1,1,1,1,1)"],
+        ["8x8", "score.multipliers"],
+    ),
+    "unlabelled terms": (["--config.regime=supervised"], ["supervised", "pseudo", "temporal"]),
+    "no term": ([f"--config.classifier.terms.{n}=0" for n in ("ce", "ce_tau", "pseudo", "temporal")], ["terms", "ce"]),
+    "no path": (["--config.data.name=npz"], ["data.path"]),
+    "path that is not there": (["--config.data.name=npz", "--config.data.path=/nowhere/x.npz"], ["/nowhere/x.npz"]),
+    "changed field": (
+        ["--config.score.steps=401"],
+        ["config.score.steps", "400", "401", "checkpoints/score", "checkpoints/classifier", "samples/samples.npz"],
+    ),
+    "changed later field": (["--config.sampling.scale=0.5"], ["config.sampling.scale", "0.5", "samples/samples.npz"]),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_costs_one_line_and_nothing_of_the_run(mistake, run, tiny, call_main, snapshot):
+    flags, words = MISTAKES[mistake]
+    before = snapshot(run)
+    code, line = call_main(*tiny, f"--workdir={run}", *flags)
+    assert code == 2
+    assert line.startswith("scoressl_jax: ")
+    for word in words:
+        assert word in line
+    assert snapshot(run) == before
+
+
+def test_a_later_change_asks_to_delete_only_what_depends_on_it(run, tiny, call_main):
+    _, line = call_main(*tiny, f"--workdir={run}", "--config.sampling.scale=0.5")
+    assert "checkpoints/score" not in line
+    assert "checkpoints/classifier" not in line
+
+
+def test_mistakes_as_processes(program, run, tiny, snapshot):
+    before = snapshot(run)
+    for flags, word in ((["--config.score.stepz=3"], "stepz"), (["--config.score.steps=401"], "401")):
+        outcome = program.run(run, *tiny, *flags)
+        assert (outcome.code, outcome.out) == (2, "")
+        assert word in outcome.complaint
+    assert snapshot(run) == before
+
+
+def test_config_file_faults(call_main, tmp_path):
+    workdir = f"--workdir={tmp_path / 'run'}"
+    assert "there is no such file" in call_main("--config=nowhere.py", workdir)[1]
+    faults = {
+        "syntax.py": ("def get_config(:", "SyntaxError"),
+        "raises.py": ("def get_config():\n    return 1 / 0", "ZeroDivisionError"),
+        "unknown.py": (
+            "from scoressl_jax.config import default_config as d\ndef get_config():\n    c = d()\n"
+            "    c.score.stepz = 3\n    return c",
+            "stepz",
+        ),
+        "none.py": ("def get_config():\n    pass", "ConfigDict"),
+        "empty.py": ("", "get_config"),
+        "notes.txt": ("not a program", "SyntaxError"),
+    }
+    for name, (text, word) in faults.items():
+        (tmp_path / name).write_text(text)
+        code, line = call_main(f"--config={tmp_path / name}", workdir)
+        assert code == 2
+        assert name in line
+        assert word in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_missing_arguments(call_main, tmp_path):
+    assert call_main(TINY)[0] == 2
+    assert "--workdir" in call_main(TINY)[1]
+    assert "--workdir" in call_main(TINY, "--workdir=")[1]
+    code, line = call_main(f"--workdir={tmp_path}")
+    assert code == 2
+    assert "--config=FILE" in line
+
+
+def test_workdir_that_is_a_file(call_main, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    for workdir in (tmp_path / "file", tmp_path / "file" / "run"):
+        code, line = call_main(TINY, f"--workdir={workdir}")
+        assert code == 2
+        assert str(workdir) in line
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("text", ['{"seed": 0,', "[]", ""])
+def test_corrupt_config_json(text, call_main, tmp_path):
+    (tmp_path / "config.json").write_text(text)
+    for argv in ([TINY, f"--workdir={tmp_path}"], [f"--workdir={tmp_path}"]):
+        code, line = call_main(*argv)
+        assert code == 2
+        assert "config.json" in line
+    assert (tmp_path / "config.json").read_text() == text
+
+
+def test_flags_may_be_written_with_a_space(monkeypatch, tmp_path, request):
+    monkeypatch.chdir(request.config.rootpath)
+    config, workdir, mode, _ = parse(["--config", "tests/tiny.py", "--workdir", str(tmp_path), "--mode", "report"])
+    assert (config.score.network, workdir, mode) == ("mlp", str(tmp_path), "report")
+
+
+def test_help_needs_nothing(capfd):
+    from scoressl_jax.main import main
+
+    assert main(["--help"]) == 0
+    assert "--config=FILE" in capfd.readouterr().out
+
+
+def test_a_fault_of_ours_keeps_its_traceback(call_main, monkeypatch, tmp_path):
+    def fail(*_):
+        raise RuntimeError("no such luck\nsecond line")
+
+    monkeypatch.setattr(pipeline, "execute", fail)
+    code, line = call_main(TINY, f"--workdir={tmp_path / 'run'}")
+    assert code == 1
+    assert "no such luck" in line
+    assert str(tmp_path / "run" / "error.txt") in line
+    text = (tmp_path / "run" / "error.txt").read_text()
+    assert text.startswith("Traceback")
+    assert "RuntimeError: no such luck" in text
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_before_any_work(number, program, tiny, tmp_path):
+    process = program.start(tmp_path / "run", *tiny)
+    time.sleep(1.0)  # importing
+    process.send_signal(number)
+    outcome = program.finish(process, 60)
+    assert outcome.code == 75
+    assert "run the same command again" in outcome.complaint
