@@ -124,7 +124,7 @@ def test_ve_steps_telescope_to_the_final_variance():
 
 
 def test_ve_steps_telescope_on_the_samplers_grid_in_single_precision():
-    for steps in (4, 100, 1000):
+    for steps in (4, 1000):
         grid = jnp.linspace(1.0, 1e-5, steps)
         _, g = VE(0.01, 50.0).discretize(jnp.ones((steps, 1)), grid, (1.0 - 1e-5) / (steps - 1))
         np.testing.assert_allclose((np.asarray(g, np.float64) ** 2).sum(), 2500.0, rtol=1e-3)
