@@ -18,7 +18,7 @@ def judge_loss(network, x, y, key):
 
 def judge_level(x):
     """The log noise level that the judge is always told, `[B]`."""
-    return np.log(JUDGE_NOISE) * np.ones(x.shape[0], np.float32)
+    return np.full(x.shape[0], np.log(JUDGE_NOISE), np.float32)
 
 
 def flatten(images):

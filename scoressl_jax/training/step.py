@@ -58,7 +58,7 @@ def make_update(loss_fn, make_batch, optimizer, ema_decay):
         # EMA with warm-up: without it, short runs average in the initial weights for most of their length.
         decay = jnp.minimum(ema_decay, (1 + state.step) / (10 + state.step))
         ema_params = jax.tree.map(lambda e, p: e + (1 - decay) * (p - e), state.ema_params, params)
-        norms = {"grad_norm": optax.global_norm(grads), "param_norm": optax.global_norm(params)}
+        norms = {"grad_norm": optax.tree.norm(grads), "param_norm": optax.tree.norm(params)}
         new = state.replace(step=state.step + 1, params=params, ema_params=ema_params, opt_state=opt_state)
         return new, {"loss": loss, **logs, **norms}
 
