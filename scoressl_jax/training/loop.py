@@ -60,7 +60,8 @@ def train(job, workdir, stop):
     state = restore_or_init(job, checkpoints, sharding)
     step, attempt = int(state.step), int(state.attempt)
     if step >= job.steps:
-        print(f"{job.name} is trained: {checkpoints.directory}")
+        if jax.process_index() == 0:
+            print(f"{job.name} is trained: {checkpoints.directory}")
         checkpoints.close()
         return state
     log = MetricsLog(workdir, job.name, step)
@@ -133,5 +134,6 @@ def roll_back(job, checkpoints, sharding, attempt, trouble):
         )
     state = restore_or_init(job, checkpoints, sharding)
     state = state.replace(attempt=jax.device_put(np.int32(attempt + 1), sharding))
-    print(f"{job.name} diverged at {trouble}; rolled back to step {int(state.step)}, attempt {attempt + 1}")
+    if jax.process_index() == 0:
+        print(f"{job.name} diverged at {trouble}; rolled back to step {int(state.step)}, attempt {attempt + 1}")
     return state, int(state.step), attempt + 1
