@@ -24,6 +24,7 @@ TINY = (
     f"--config.classifier.steps={STEPS}",
     "--config.training.checkpoint_every=50",
 )
+QUICK_COMPILE = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 MODULE = ("-m", "scoressl_jax.main")
 TIMEOUT = 300
 
@@ -52,10 +53,12 @@ class Program:
     def start(self, workdir, *flags, call=MODULE, **env):
         """A running process; its output goes to files beside workdir."""
         workdir = Path(workdir)
+        env = {**os.environ, "JAX_COMPILATION_CACHE_DIR": self.cache, **env}
+        env["XLA_FLAGS"] = f"{QUICK_COMPILE} {env.get('XLA_FLAGS', '')}"
         with Path(f"{workdir}.out").open("w") as out, Path(f"{workdir}.err").open("w") as err:
             process = subprocess.Popen(
                 [sys.executable, *call, f"--workdir={workdir}", *flags],
-                cwd=ROOT, stdout=out, stderr=err, env={**os.environ, "JAX_COMPILATION_CACHE_DIR": self.cache, **env},
+                cwd=ROOT, stdout=out, stderr=err, env=env,
             )  # fmt: skip
         process.workdir, process.started = workdir, time.perf_counter()
         return process

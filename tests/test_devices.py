@@ -9,7 +9,7 @@ import pytest
 
 from scoressl_jax.training.metrics import read_metrics
 
-# A few steps, each logged. The update compiles anew for every kind of machine, so both stages are as small as can be.
+# A few steps, each logged: the update compiles anew for every kind of machine, and that takes nearly all the time.
 FLAGS = (
     "--config=tests/tiny.py",
     "--config.score.steps=6",
