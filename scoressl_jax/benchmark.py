@@ -12,7 +12,7 @@ import jax
 
 from scoressl_jax import build, jobs
 from scoressl_jax.config import default_config
-from scoressl_jax.main import prepare_jax
+from scoressl_jax.main import prepare_jax, use_cores
 from scoressl_jax.training.step import device_mesh, make_multi_update, replicated
 
 LOOP_STEPS, ROUNDS = 10, 7
@@ -67,6 +67,7 @@ def main(argv):
         print("usage: python -m scoressl_jax.benchmark train", file=sys.stderr)
         return 2
     prepare_jax()
+    use_cores(benchmark_config())
     print(
         f"{'loss':<10}{'alone ms':>10}{'loop ms':>10}{'ratio':>8}"
         f"   ({jax.device_count()} {jax.default_backend()} device(s))"

@@ -102,7 +102,7 @@ def default_config():
     config.sampling = ConfigDict(
         dict(
             count=500,
-            batch_size=100,
+            batch_size=128,
             steps=50,
             scale=4.0,  # of the classifier gradient
             predictor="reverse_diffusion",  # reverse_diffusion, euler_maruyama, none
@@ -115,7 +115,7 @@ def default_config():
         dict(
             accuracy_t=0.001,
             times=21,  # points of the accuracy curve
-            batch_size=120,
+            batch_size=128,
             gradient_t=0.35,  # time of the gradient pictures
             judge_steps=300,  # of the independent judge of samples; 0 leaves class agreement unmeasured
             judge_depth=10,
@@ -249,6 +249,12 @@ def validate_terms(config):
         )
     if terms.prior and config.regime != "pu":
         raise UserError("config.classifier.terms.prior is for regime pu: set it to 0")
+
+
+def usable_cores(config, cores):
+    """The largest number of devices up to `cores` that divides every batch size."""
+    sizes = [get(config, field) for field in SPLIT_OVER_DEVICES]
+    return max((n for n in range(1, cores + 1) if all(size % n == 0 for size in sizes)), default=1)
 
 
 def validate_devices(config):

@@ -109,6 +109,24 @@ def keep_freed_memory():
                 mallopt(parameter, value)
 
 
+def use_cores(config):
+    """Make each CPU core a device, so that a batch of small images is split over them: 1.6x on two cores.
+
+    Left alone where the user set the number of devices, and for groups of processes. No effect on GPU and TPU.
+    """
+    import jax
+
+    from scoressl_jax.config import usable_cores
+
+    if "host_platform_device_count" not in os.environ.get("XLA_FLAGS", "") and not distributed():
+        os.environ.setdefault("NPROC", "16")  # threads for collectives; with one a core, devices wait for each other
+        jax.config.update("jax_num_cpu_devices", usable_cores(config, len(os.sched_getaffinity(0))))
+
+
+def distributed():
+    return "JAX_COORDINATOR_ADDRESS" in os.environ or os.environ.get("JAX_DISTRIBUTED") == "1"
+
+
 def prepare_jax():
     """Persistent compilation cache (JAX_COMPILATION_CACHE_DIR moves it), and several processes as one if asked for.
 
@@ -142,6 +160,7 @@ def main(argv):
     try:
         config, workdir, mode, command = parse(argv)
         prepare_jax()
+        use_cores(config)
         if mode == "check":
             from scoressl_jax.check import check
 

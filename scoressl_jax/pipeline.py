@@ -8,6 +8,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
 
 from scoressl_jax import build, guidance, jobs
 from scoressl_jax.data.splits import save_split
@@ -21,6 +22,7 @@ from scoressl_jax.training.checkpoints import Checkpoints
 from scoressl_jax.training.loop import train
 from scoressl_jax.training.metrics import read_metrics
 from scoressl_jax.training.signals import StopSignal
+from scoressl_jax.training.step import device_mesh
 
 
 @dataclass
@@ -126,8 +128,10 @@ def predictors(run):
     def classifier_fn(parameters):
         return run.experiment.classifier_fn(parameters[1], run.experiment.score_fn(parameters[0]))
 
-    predict = jax.jit(lambda p, x, t: classifier_fn(p)(x, t)[0])
-    gradient = jax.jit(lambda p, x, t, y: guidance.log_likelihood_grad(classifier_fn(p), x, t, y))
+    split = NamedSharding(device_mesh(), PartitionSpec("data"))
+    over_devices = lambda x: jax.lax.with_sharding_constraint(x, split)  # noqa: E731
+    predict = jax.jit(lambda p, x, t: classifier_fn(p)(over_devices(x), t)[0])
+    gradient = jax.jit(lambda p, x, t, y: guidance.log_likelihood_grad(classifier_fn(p), over_devices(x), t, y))
     return (lambda *a: predict(parameters, *a)), (lambda *a: gradient(parameters, *a))
 
 
@@ -178,7 +182,7 @@ def evaluate_classifier(run):
         "gradient_images": x[chosen],
         "gradient_noisy": noisy,
         "gradient_t": plan.gradient_t,
-        "gradients": np.asarray(gradient(noisy, t, y[chosen])),
+        "gradients": classification.batched(gradient, batch, noisy, t, y[chosen]),
         "gradient_labels": y[chosen],
         "labeled_images": data.x_train[shown],
         "labeled_labels": run.experiment.y_visible[shown],

@@ -45,7 +45,7 @@ def accuracy_by_noise(predict, gradient, sde, images, labels, times, batch, seed
         x_t = diffuse(sde, images, t, seed + i)
         logits = batched(predict, batch, x_t, t)
         std = float(sde.marginal(jnp.asarray([time]))[1][0])
-        g = np.asarray(gradient(x_t[:batch], t[:batch], labels[:batch].astype(np.int32)))
+        g = batched(gradient, batch, x_t[:batch], t[:batch], labels[:batch].astype(np.int32))
         norm = np.linalg.norm(g.reshape(len(g), -1), axis=-1).mean() * std
         rows.append(
             {
