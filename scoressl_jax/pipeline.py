@@ -11,6 +11,7 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from scoressl_jax import build, guidance, jobs
+from scoressl_jax.adoption import adopt_config
 from scoressl_jax.data.splits import save_split
 from scoressl_jax.errors import UserError
 from scoressl_jax.evaluation import classification
@@ -258,66 +259,3 @@ def execute(mode, config, workdir, command):
             if mode in ("run", name):
                 stop.check()
                 stage(run)
-
-
-# What each field changes: the first stage that depends on it; later stages follow.
-FIRST_STAGE = {
-    "seed": "score",
-    "regime": "classifier",
-    "data": "classifier",
-    "data.name": "score",
-    "data.image_size": "score",
-    "sde": "score",
-    "score": "score",
-    "classifier": "classifier",
-    "sampling": "samples",
-    "evaluation": "judge",
-}
-FREE = ("data.path", "data.download", "training")
-MADE_BY = {
-    "score": "checkpoints/score",
-    "classifier": "checkpoints/classifier",
-    "samples": "samples/samples.npz",
-    "judge": "checkpoints/judge",
-    "evaluation": "evaluation.npz",
-}
-
-
-def flat(config, prefix=""):
-    for name, value in config.items():
-        if isinstance(value, dict):
-            yield from flat(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value
-
-
-def adopt_config(config, workdir, command):
-    """Write config.json, refusing a change of a field on which anything already made in `workdir` depends."""
-    path, new = workdir / "config.json", json.loads(config.to_json())
-    if path.exists():
-        try:
-            old = dict(flat(json.loads(path.read_text())))
-        except (ValueError, AttributeError) as error:
-            raise UserError(f"{path} cannot be read ({error}): restore or delete it") from None
-        for name, value in flat(new):
-            # A field that the run does not have is newer than the run.
-            if name in old and old[name] != value and not name.startswith(FREE):
-                refuse_change(workdir, name, old[name], value)
-    if jax.process_index() == 0:
-        try:
-            write_json(path, new)
-        except OSError as error:
-            raise UserError(f"--workdir={workdir}: {error}: name a directory that can be written") from None
-        if command:
-            (workdir / "command.txt").write_text(command + "\n")
-
-
-def refuse_change(workdir, name, old, new):
-    first = FIRST_STAGE.get(name) or FIRST_STAGE[name.split(".")[0]]
-    order = list(MADE_BY)
-    made = [MADE_BY[s] for s in order[order.index(first) :] if (workdir / MADE_BY[s]).exists()]
-    if made:
-        raise UserError(
-            f"config.{name} is {old!r} in the run {workdir} and {new!r} now, which would change what is done: "
-            f"keep {old!r}, take a new --workdir, or delete {', '.join(made)} there to do it again"
-        )
