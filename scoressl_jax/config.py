@@ -124,7 +124,7 @@ def default_config():
         )
     )
     config.training = ConfigDict(
-        dict(steps_per_call=50, checkpoint_every=1000, max_rollbacks=0)  # these three never change a result
+        dict(steps_per_call=20, checkpoint_every=100, max_rollbacks=0)  # these three never change a result
     )
     return config.lock()
 
