@@ -120,7 +120,9 @@ def use_cores(config):
 
     if "host_platform_device_count" not in os.environ.get("XLA_FLAGS", "") and not distributed():
         os.environ.setdefault("NPROC", "16")  # threads for collectives; with one a core, devices wait for each other
-        jax.config.update("jax_num_cpu_devices", usable_cores(config, len(os.sched_getaffinity(0))))
+        cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
+        with contextlib.suppress(RuntimeError):  # a notebook that has used jax keeps the devices it has
+            jax.config.update("jax_num_cpu_devices", usable_cores(config, cores))
 
 
 def distributed():

@@ -17,6 +17,7 @@ FLAGS = (
     "--config.training.steps_per_call=1",
     "--config.training.checkpoint_every=3",
 )
+ONE = {"XLA_FLAGS": "--xla_force_host_platform_device_count=1"}
 EIGHT = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "NPROC": "16"}
 # Both stages in one process, for speed; a process can join its group only once.
 TRAIN = """
@@ -46,7 +47,7 @@ def assert_same_losses(one, other):
 def trained(program, tmp_path_factory):
     """Directories of both stages trained on one device and on eight."""
     workdirs = {}
-    for devices, env in ((1, {}), (8, EIGHT)):
+    for devices, env in ((1, ONE), (8, EIGHT)):
         workdirs[devices] = tmp_path_factory.mktemp("devices") / "run"
         outcome = program.run(workdirs[devices], *FLAGS, call=BOTH, **env)
         assert (outcome.code, outcome.err) == (0, "")
@@ -57,7 +58,7 @@ def test_eight_devices_have_the_losses_of_one(trained):
     assert_same_losses(trained[1], trained[8])
 
 
-@pytest.mark.parametrize(("wrote", "env"), [(8, {}), (1, EIGHT)], ids=["8 to 1", "1 to 8"])
+@pytest.mark.parametrize(("wrote", "env"), [(8, ONE), (1, EIGHT)], ids=["8 to 1", "1 to 8"])
 def test_a_checkpoint_goes_on_with_other_devices(wrote, env, trained, program, tmp_path):
     workdir = shutil.copytree(trained[wrote], tmp_path / "run")
     for stage in ("score", "classifier"):
