@@ -137,9 +137,14 @@ def finished(first_run, tmp_path):
 def restored():
     """(workdir, stage, step) -> every array of a checkpoint, read by orbax alone."""
 
+    here = jax.sharding.SingleDeviceSharding(jax.devices()[0])  # whatever the devices that wrote it
+
     def read(workdir, stage, step):
-        folder = Path(workdir).absolute() / "checkpoints" / stage / str(step)
-        tree = ocp.StandardCheckpointer().restore(folder / "state")
+        folder = Path(workdir).absolute() / "checkpoints" / stage / str(step) / "state"
+        reader = ocp.StandardCheckpointer()
+        described = reader.metadata(folder).item_metadata.tree
+        target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), described)
+        tree = reader.restore(folder, target)
         return {jax.tree_util.keystr(path): np.asarray(x) for path, x in jax.tree_util.tree_leaves_with_path(tree)}
 
     return read
