@@ -76,9 +76,9 @@ def default_config():
             embedding=16,
             width=256,  # mlp: units a layer
             blocks=2,  # mlp
-            batch_size=64,  # labelled images a step
-            unlabeled_batch_size=64,
-            steps=600,
+            batch_size=32,  # labelled images a step
+            unlabeled_batch_size=32,
+            steps=1000,
             learning_rate=3e-3,
             weight_decay=0.05,
             warmup=50,
@@ -90,7 +90,7 @@ def default_config():
             random_shift=0,  # weak augmentation: move by up to so many pixels, as FixMatch does
             # Weight of each term of the objective (losses/objective.py says what they are); 0 leaves it out.
             terms=dict(
-                ce=1.0, ce_tau=1.0, dlsm=0.0, pseudo=1.0, pseudo_dlsm=0.0, denoising=0.0, temporal=1.0, prior=0.0
+                ce=1.0, ce_tau=1.0, dlsm=0.0, pseudo=1.0, pseudo_dlsm=0.0, denoising=0.0, temporal=10.0, prior=0.0
             ),
             tau=0.01,
             threshold=0.95,

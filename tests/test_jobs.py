@@ -1,28 +1,18 @@
-"""Batches: weak augmentation, and which labels training may see."""
+"""Batches: flips, and which labels training may see."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.ndimage import shift
 
-from scoressl_jax.jobs import make_batch_fn, shift_images
-
-
-def test_shifted_images_equal_scipys():
-    x = np.random.default_rng(0).random((3, 5, 4, 2), np.float32)
-    offsets = np.array([[0, 2], [1, 1], [2, 0]])
-    moved = np.asarray(shift_images(jnp.asarray(x), jnp.asarray(offsets), 1))
-    for image, offset, got in zip(x, offsets, moved, strict=True):
-        expected = shift(image, (1 - offset[0], 1 - offset[1], 0), order=0, mode="constant", cval=0.0)
-        np.testing.assert_allclose(got, expected)
+from scoressl_jax.jobs import make_batch_fn
 
 
-def batch_of(random_flip=False, random_shift=0, key=0):
+def batch_of(random_flip=False, key=0):
     images = np.arange(6 * 4 * 4, dtype=np.uint8).reshape(6, 4, 4, 1)
     arrays = {"x": images, "y": np.array([3, -1, -1, -1, 4, -1]), "y_hidden": np.array([3, 0, 1, 2, 4, 5])}
     indices = {"x": jnp.array([0, 4]), "x_u": jnp.array([1, 3, 5])}
     arrays = jax.tree.map(jnp.asarray, arrays)
-    return images, make_batch_fn(random_flip, random_shift)(arrays, indices, jax.random.key(key))
+    return images, make_batch_fn(random_flip)(arrays, indices, jax.random.key(key))
 
 
 def test_batches_hold_the_images_in_unit_range_and_hidden_labels_for_unlabelled_ones_alone():
