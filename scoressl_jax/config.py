@@ -87,7 +87,6 @@ def default_config():
             ema=0.99,
             times="stratified",
             random_flip=False,
-            random_shift=0,  # weak augmentation: move by up to so many pixels, as FixMatch does
             # Weight of each term of the objective (losses/objective.py says what they are); 0 leaves it out.
             terms=dict(
                 ce=1.0, ce_tau=1.0, dlsm=0.0, pseudo=1.0, pseudo_dlsm=0.0, denoising=0.0, temporal=10.0, prior=0.0

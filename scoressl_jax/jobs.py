@@ -15,24 +15,13 @@ from scoressl_jax.training.state import init_state, make_optimizer
 from scoressl_jax.training.step import make_update
 
 
-def shift_images(x, offsets, reach):
-    """Images `[B, H, W, C]` moved by `offsets [B, 2]` in 0..2 reach (`reach` is no move), zeros coming in."""
-    padded = jnp.pad(x, ((0, 0), (reach, reach), (reach, reach), (0, 0)))
-    window = lambda image, offset: jax.lax.dynamic_slice(image, (*offset, 0), x.shape[1:])  # noqa: E731
-    return jax.vmap(window)(padded, offsets)
-
-
-def make_batch_fn(random_flip, random_shift=0):
+def make_batch_fn(random_flip):
     """Batches of float images in [0, 1] from uint8 arrays, each with its labels: y of `x`, y_hidden of `x_u`."""
 
     def images(arrays, indices, key):
         x = arrays["x"][indices].astype(jnp.float32) / 255.0
-        key_flip, key_shift = jax.random.split(key)
-        if random_shift:
-            offsets = jax.random.randint(key_shift, (x.shape[0], 2), 0, 2 * random_shift + 1)
-            x = shift_images(x, offsets, random_shift)
         if random_flip:
-            flip = jax.random.bernoulli(key_flip, 0.5, (x.shape[0], 1, 1, 1))
+            flip = jax.random.bernoulli(key, 0.5, (x.shape[0], 1, 1, 1))
             x = jnp.where(flip, x[:, :, ::-1], x)
         return x
 
@@ -59,12 +48,7 @@ def make_job(name, experiment, stage, loss_fn, init_params, pools, batch_sizes, 
     key = jax.random.fold_in(jax.random.key(config.seed), 1)
     return Job(
         name=name,
-        update=make_update(
-            loss_fn,
-            make_batch_fn(options.get("random_flip", False), options.get("random_shift", 0)),
-            optimizer,
-            stage.ema,
-        ),
+        update=make_update(loss_fn, make_batch_fn(options.get("random_flip", False)), optimizer, stage.ema),
         init_state=lambda: init_state(init_params(key), optimizer),
         arrays={"x": experiment.dataset.x_train, "y": y, "y_hidden": experiment.dataset.y_train},
         frozen=frozen,
@@ -151,7 +135,6 @@ def classifier_job(experiment, score_params):
         experiment.y_visible,
         frozen=score_params,
         random_flip=c.random_flip,
-        random_shift=c.random_shift,
     )
 
 
