@@ -3,6 +3,7 @@
 import json
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -23,7 +24,7 @@ from scoressl_jax.training.checkpoints import Checkpoints
 from scoressl_jax.training.loop import train
 from scoressl_jax.training.metrics import read_metrics
 from scoressl_jax.training.signals import StopSignal
-from scoressl_jax.training.step import device_mesh
+from scoressl_jax.training.step import device_mesh, replicated
 
 
 @dataclass
@@ -129,10 +130,12 @@ def predictors(run):
     def classifier_fn(parameters):
         return run.experiment.classifier_fn(parameters[1], run.experiment.score_fn(parameters[0]))
 
-    split = NamedSharding(device_mesh(), PartitionSpec("data"))
+    mesh = device_mesh()
+    split = NamedSharding(mesh, PartitionSpec("data"))
     over_devices = lambda x: jax.lax.with_sharding_constraint(x, split)  # noqa: E731
-    predict = jax.jit(lambda p, x, t: classifier_fn(p)(over_devices(x), t)[0])
-    gradient = jax.jit(lambda p, x, t, y: guidance.log_likelihood_grad(classifier_fn(p), over_devices(x), t, y))
+    everywhere = partial(jax.jit, out_shardings=replicated(mesh))
+    predict = everywhere(lambda p, x, t: classifier_fn(p)(over_devices(x), t)[0])
+    gradient = everywhere(lambda p, x, t, y: guidance.log_likelihood_grad(classifier_fn(p), over_devices(x), t, y))
     return (lambda *a: predict(parameters, *a)), (lambda *a: gradient(parameters, *a))
 
 

@@ -32,7 +32,7 @@ def generate(sample, parameters, count, batch, num_classes, seed, stop):
         x = sample(parameters, keys, labels)
         return jax.lax.with_sharding_constraint(x, replicated(mesh))
 
-    parameters, key = jax.device_put((parameters, jax.random.key(seed)), replicated(mesh))
+    parameters, key = jax.device_put(parameters, replicated(mesh)), jax.random.key(seed)
     images = []
     with tqdm(total=count, desc="sample", unit="image", file=sys.stdout, disable=jax.process_index() > 0) as bar:
         for start in range(0, count, batch):
