@@ -173,6 +173,6 @@ def judge_job(experiment):
         loss_fn,
         lambda key: network.init(key, *example_inputs(experiment)),
         {"x": np.arange(len(experiment.dataset.x_train))},
-        {"x": 64},
+        {"x": e.batch_size},
         experiment.dataset.y_train,
     )
