@@ -31,6 +31,7 @@ MADE_BY = {
 
 
 def flat(config, prefix=""):
+    """Nested dicts -> pairs of a dotted name and a value."""
     for name, value in config.items():
         if isinstance(value, dict):
             yield from flat(value, f"{prefix}{name}.")

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from scoressl_jax import figures
+from scoressl_jax.adoption import flat
 from scoressl_jax.figures import NOT_MEASURED, number, section, share, side_by_side, table
 from scoressl_jax.files import write_bytes, write_text
 from scoressl_jax.training.metrics import read_metrics
@@ -297,15 +298,6 @@ def training(run):
             png = figures.training_curve(f"{stage}: {title}", series, is_share)
             parts.append(picture(run, f"training_{stage}_{title}", png, text))
     return side_by_side(parts) if parts else ""
-
-
-def flat(values, prefix=""):
-    """Nested dicts -> pairs of a dotted name and a value."""
-    for name, value in values.items():
-        if isinstance(value, dict):
-            yield from flat(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value
 
 
 def settings(run):

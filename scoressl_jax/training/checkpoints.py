@@ -19,7 +19,7 @@ class Checkpoints:
     """Checkpoints of one stage in `directory`: the two newest, and the one with the lowest loss.
 
     Saving is asynchronous; `close` waits for it. Restoring skips damaged checkpoints, newest first, and keeps them
-    aside as `STEP.damaged`.
+    aside, beside `directory`, as `NAME-STEP.damaged`.
     """
 
     def __init__(self, directory):
