@@ -37,9 +37,31 @@ class NoiseEmbedding(nn.Module):
         return nn.Dense(4 * self.size, kernel_init=default_init())(nn.swish(h))
 
 
+class GroupNorm(nn.Module):
+    """Group normalisation of `[B, ..., C]`, parameters and results as flax's, from per-channel sums and one small
+    product that adds them by group: flax's grouped axes keep XLA's CPU code from vectorising (1.75x a score call)."""
+
+    groups: int
+    epsilon: float = 1e-6
+
+    @nn.compact
+    def __call__(self, x):
+        channels = x.shape[-1]
+        scale = self.param("scale", nn.initializers.ones, (channels,))
+        bias = self.param("bias", nn.initializers.zeros, (channels,))
+        h = x.reshape(x.shape[0], -1, channels)
+        size = channels // self.groups
+        by_group = np.kron(np.eye(self.groups), np.full((size, size), 1 / (h.shape[1] * size)))
+        by_group = jnp.asarray(by_group, x.dtype)
+        mean = h.sum(1) @ by_group
+        variance = jnp.maximum((h**2).sum(1) @ by_group - mean**2, 0)
+        gain = jax.lax.rsqrt(variance + self.epsilon) * scale
+        return (h * gain[:, None] + (bias - mean * gain)[:, None]).reshape(x.shape)
+
+
 def group_norm(channels, epsilon=1e-6):
     """GroupNorm with score_sde's number of groups."""
-    return nn.GroupNorm(num_groups=max(1, min(channels // 4, 32)), epsilon=epsilon)
+    return GroupNorm(max(1, min(channels // 4, 32)), epsilon)
 
 
 class InstanceNormPlus(nn.Module):

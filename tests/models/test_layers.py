@@ -1,3 +1,4 @@
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -6,6 +7,7 @@ from scipy.signal import upfirdn
 
 from scoressl_jax.models.layers import (
     FourierEmbedding,
+    GroupNorm,
     InstanceNormPlus,
     NoiseEmbedding,
     default_init,
@@ -75,8 +77,20 @@ def test_default_init_is_uniform_with_fan_average():
 
 @pytest.mark.parametrize(("channels", "groups"), [(3, 1), (4, 1), (8, 2), (16, 4), (128, 32), (256, 32)])
 def test_group_norm_has_score_sdes_groups(channels, groups):
-    assert group_norm(channels).num_groups == groups
+    assert group_norm(channels).groups == groups
     assert group_norm(channels).epsilon == 1e-6
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 2, 12), (3, 5, 12)])
+def test_group_norm_is_that_of_flax(shape):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=shape) * np.arange(1, 13) + 7
+    scale, bias = rng.normal(size=(2, 12))
+    p = {"params": {"scale": scale, "bias": bias}}
+    with jax.enable_x64(True):
+        found = GroupNorm(3, 1e-3).apply(p, x)
+        expected = nn.GroupNorm(3, epsilon=1e-3, use_fast_variance=False).apply(p, x)
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-10)
 
 
 def test_instance_norm_plus_is_the_formula():
