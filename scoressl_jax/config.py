@@ -48,13 +48,13 @@ def default_config():
             network="ncsnpp",  # ncsnpp, mlp
             scaling="gaussian",  # sigma: as released by score_sde; gaussian: see models/scaling.py
             width=16,  # channels at full resolution; mlp: units a layer
-            multipliers=(1, 2),  # ncsnpp: of the width, one a resolution level
+            multipliers=(1, 1),  # ncsnpp: of the width, one a resolution level
             blocks=1,  # residual blocks; ncsnpp: a level
             attention=(),  # ncsnpp: resolutions with attention; the middle always has it
             dropout=0.0,
             embedding=16,
-            batch_size=128,
-            steps=600,
+            batch_size=64,
+            steps=900,
             learning_rate=4e-3,
             weight_decay=0.0,
             warmup=50,
@@ -76,10 +76,10 @@ def default_config():
             embedding=16,
             width=256,  # mlp: units a layer
             blocks=2,  # mlp
-            batch_size=32,  # labelled images a step
+            batch_size=16,  # labelled images a step
             unlabeled_batch_size=32,
-            steps=1000,
-            learning_rate=3e-3,
+            steps=1800,
+            learning_rate=6e-3,
             weight_decay=0.05,
             warmup=50,
             clip=1.0,
@@ -89,10 +89,10 @@ def default_config():
             random_flip=False,
             # Weight of each term of the objective (losses/objective.py says what they are); 0 leaves it out.
             terms=dict(
-                ce=1.0, ce_tau=1.0, dlsm=0.0, pseudo=1.0, pseudo_dlsm=0.0, denoising=0.0, temporal=10.0, prior=0.0
+                ce=1.0, ce_tau=1.0, dlsm=0.0, pseudo=1.0, pseudo_dlsm=0.0, denoising=0.0, temporal=50.0, prior=0.0
             ),
             tau=0.01,
-            threshold=0.95,
+            threshold=0.8,
             dlsm_power=1.0,
             temporal_delta=0.1,
             temporal_time="shifted",  # shifted (t + delta), same (t)
@@ -104,9 +104,9 @@ def default_config():
             count=500,
             batch_size=128,
             steps=50,
-            scale=4.0,  # of the classifier gradient
+            scale=8.0,  # of the classifier gradient
             predictor="reverse_diffusion",  # reverse_diffusion, euler_maruyama, none
-            corrector="langevin",  # langevin, none
+            corrector="none",  # langevin, none
             corrector_steps=1,
             snr=0.16,
         )
@@ -115,9 +115,10 @@ def default_config():
         dict(
             accuracy_t=0.001,
             times=21,  # points of the accuracy curve
-            batch_size=128,
+            curve_images=1000,  # at most so many test images make the curve
+            batch_size=64,  # also of the judge's training
             gradient_t=0.35,  # time of the gradient pictures
-            judge_steps=300,  # of the independent judge of samples; 0 leaves class agreement unmeasured
+            judge_steps=500,  # of the independent judge of samples; 0 leaves class agreement unmeasured
             judge_depth=10,
             judge_widen=1,
             judge_learning_rate=2e-3,
@@ -166,6 +167,7 @@ POSITIVE = (
     "sampling.count",
     "evaluation.batch_size",
     "evaluation.times",
+    "evaluation.curve_images",
     "training.steps_per_call",
     "training.checkpoint_every",
 )

@@ -129,6 +129,16 @@ def distributed():
     return "JAX_COORDINATOR_ADDRESS" in os.environ or os.environ.get("JAX_DISTRIBUTED") == "1"
 
 
+def whole_number(name, least):
+    """The environment variable `name` as a number of `least` or more."""
+    text = os.environ.get(name, "")
+    if not text.isdecimal() or int(text) < least:
+        raise UserError(
+            f"{name} is {text!r}: with JAX_COORDINATOR_ADDRESS set, it must be a whole number of {least} or more"
+        )
+    return int(text)
+
+
 def prepare_jax():
     """Persistent compilation cache (JAX_COMPILATION_CACHE_DIR moves it), and several processes as one if asked for.
 
@@ -144,11 +154,10 @@ def prepare_jax():
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     if "JAX_COORDINATOR_ADDRESS" in os.environ:
-        jax.distributed.initialize(
-            os.environ["JAX_COORDINATOR_ADDRESS"],
-            int(os.environ["JAX_NUM_PROCESSES"]),
-            int(os.environ["JAX_PROCESS_ID"]),
-        )
+        count, index = whole_number("JAX_NUM_PROCESSES", 1), whole_number("JAX_PROCESS_ID", 0)
+        if index >= count:
+            raise UserError(f"JAX_PROCESS_ID is {index}: it must be below JAX_NUM_PROCESSES, which is {count}")
+        jax.distributed.initialize(os.environ["JAX_COORDINATOR_ADDRESS"], count, index)
     elif os.environ.get("JAX_DISTRIBUTED") == "1":
         jax.distributed.initialize()
 

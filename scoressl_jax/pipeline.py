@@ -162,11 +162,14 @@ def evaluate_classifier(run):
     ece, confidence, accuracy, count = classification.calibration(probabilities, y)
     confusion, per_class = classification.class_table(logits.argmax(-1), y, data.class_names)
     times = np.linspace(plan.accuracy_t, 1.0, plan.times)
+    some = np.random.default_rng(0).permutation(len(x))[: plan.curve_images]
     block = {
         "accuracy": float((logits.argmax(-1) == y).mean()),
         "accuracy_t": plan.accuracy_t,
         "accuracy_all_noise": classification.accuracy_all_noise(predict, sde, x, y, batch),
-        "accuracy_by_noise": classification.accuracy_by_noise(predict, gradient, sde, x, y, times, batch),
+        "accuracy_by_noise": classification.accuracy_by_noise(
+            predict, gradient, sde, x[some], y[some], times, batch
+        ),
         "ece": ece,
         "per_class": per_class,
     }
@@ -195,17 +198,14 @@ def evaluate_classifier(run):
 
 def evaluate_samples(run):
     """Class agreement by a judge, and distances to the training images; nothing where there are no samples."""
-    path, data, batch = (
-        run.workdir / "samples" / "samples.npz",
-        run.experiment.dataset,
-        run.config.evaluation.batch_size,
-    )
+    path, data = run.workdir / "samples" / "samples.npz", run.experiment.dataset
+    batch = run.config.evaluation.batch_size
     if not path.exists():
         return {}
     with np.load(path) as file:
         images, labels = file["images"], file["labels"]
-    block = {"nearest_distance": sample_measures.distances(images, labels, data.x_train, data.x_test)}
-    arrays = {"nearest": data.x_train[sample_measures.nearest_training_images(images, data.x_train)[0]]}
+    medians, nearest = sample_measures.distances(images, labels, data.x_train, data.x_test)
+    block, arrays = {"nearest_distance": medians}, {"nearest": data.x_train[nearest]}
     if jobs.can_judge(run.experiment):
         params, _ = train_stage(run, jobs.judge_job(run.experiment))
         network = jobs.judge_network(run.experiment)

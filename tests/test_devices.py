@@ -19,17 +19,18 @@ FLAGS = (
 )
 ONE = {"XLA_FLAGS": "--xla_force_host_platform_device_count=1"}
 EIGHT = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "NPROC": "16"}
-# Both stages in one process, for speed; a process can join its group only once.
-TRAIN = """
+# Several modes in one process, for speed; a process can join its group only once.
+MODES = """
 import os, sys
 from scoressl_jax.main import main
-for mode in ("train_score", "train_classifier"):
+for mode in {modes}:
     code = main([*sys.argv[1:], f"--mode={mode}"])
     os.environ.pop("JAX_COORDINATOR_ADDRESS", None)
     if code:
         sys.exit(code)
 """
-BOTH = ("-c", TRAIN)
+BOTH = ("-c", MODES.format(modes=["train_score", "train_classifier"]))
+WHOLE = ("-c", MODES.format(modes=["train_score", "train_classifier", "run"]))
 
 
 def losses(workdir, stage):
@@ -76,8 +77,9 @@ def test_batches_that_eight_devices_cannot_share(program, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_two_processes_train_as_one(trained, program, tmp_path):
+def test_two_processes_run_as_one(trained, program, tmp_path):
     """Each has its own output; workdir is shared, and the first one alone writes metrics and results there."""
+    flags = (*FLAGS, "--config.evaluation.judge_steps=2")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -88,7 +90,7 @@ def test_two_processes_train_as_one(trained, program, tmp_path):
         for i in range(2):
             link = tmp_path / f"process{i}"
             link.symlink_to(workdir)
-            processes.append(program.start(link, *FLAGS, call=BOTH, JAX_PROCESS_ID=str(i), **group))
+            processes.append(program.start(link, *flags, call=WHOLE, JAX_PROCESS_ID=str(i), **group))
         outcomes = [program.finish(process) for process in processes]
     finally:
         for process in processes:
@@ -99,5 +101,15 @@ def test_two_processes_train_as_one(trained, program, tmp_path):
     assert "score" not in outcomes[1].out
     results = json.loads((workdir / "results.json").read_text())
     assert results["classifier"]["steps"] == 6
+    assert {"class_agreement", "judge_accuracy"} <= set(results["samples"])
     for stage in ("score", "classifier"):
         assert len(list((workdir / "logs" / stage).iterdir())) == 1
+    assert (workdir / "report.html").exists()
+
+    with np.load(workdir / "samples" / "samples.npz") as file:
+        images = file["images"]
+    (workdir / "samples" / "samples.npz").unlink()
+    outcome = program.run(workdir, *flags, "--mode=sample", **ONE)
+    assert (outcome.code, outcome.err) == (0, "")
+    with np.load(workdir / "samples" / "samples.npz") as file:
+        np.testing.assert_allclose(images.astype(int), file["images"].astype(int), atol=1)

@@ -79,6 +79,25 @@ def test_mistakes_as_processes(program, run, tiny, snapshot):
     assert snapshot(run) == before
 
 
+@pytest.mark.parametrize(
+    ("count", "index", "words"),
+    [
+        ("two", "0", ["JAX_NUM_PROCESSES", "'two'"]),
+        (None, "0", ["JAX_NUM_PROCESSES", "''"]),
+        ("2", "-1", ["JAX_PROCESS_ID", "'-1'"]),
+        ("2", "2", ["JAX_PROCESS_ID is 2", "2"]),
+    ],
+)
+def test_malformed_process_group(count, index, words, call_main, monkeypatch, tmp_path):
+    monkeypatch.setenv("JAX_COORDINATOR_ADDRESS", "127.0.0.1:1")
+    for name, value in (("JAX_NUM_PROCESSES", count), ("JAX_PROCESS_ID", index)):
+        monkeypatch.delenv(name, raising=False) if value is None else monkeypatch.setenv(name, value)
+    code, line = call_main(TINY, f"--workdir={tmp_path / 'run'}")
+    assert code == 2
+    for word in words:
+        assert word in line
+
+
 def test_config_file_faults(call_main, tmp_path):
     workdir = f"--workdir={tmp_path / 'run'}"
     assert "there is no such file" in call_main("--config=nowhere.py", workdir)[1]

@@ -7,7 +7,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from scoressl_jax.losses.semi_supervised import cross_entropy
 
-JUDGE_NOISE = 0.05  # the judge sees images with a little noise, which samples also carry
+JUDGE_NOISE = 0.2  # std of the noise on a judge's training images: it generalises better, and samples are noisy too
 
 
 def judge_loss(network, x, y, key):
@@ -31,17 +31,19 @@ def nearest_training_images(samples, train):
 
 
 def distances(samples, sample_labels, train, test):
-    """Medians that tell copies and collapse apart from good samples: distance of samples and of test images to their
-    nearest training image, and of samples to the nearest other sample of their class."""
+    """(medians, index of each sample's nearest training image). The medians tell copies and collapse apart from good
+    samples: distance of samples and of test images to their nearest training image, and of samples to the nearest
+    other sample of their class."""
     between = [
         NearestNeighbors(n_neighbors=2).fit(same).kneighbors(same)[0][:, 1]
         for same in (flatten(samples[sample_labels == c]) for c in np.unique(sample_labels))
         if len(same) > 1
     ]
+    nearest, to_train = nearest_training_images(samples, train)
     medians = {
-        "samples_to_train": nearest_training_images(samples, train)[1],
+        "samples_to_train": to_train,
         "test_to_train": nearest_training_images(test, train)[1],
     }
     if between:
         medians["between_samples"] = np.concatenate(between)
-    return {name: float(np.median(values)) for name, values in medians.items()}
+    return {name: float(np.median(values)) for name, values in medians.items()}, nearest

@@ -69,15 +69,7 @@ def train(job, workdir, stop):
     if checkpoints.latest_step() is None:
         checkpoints.save(state, float("inf"))
     try:
-        with tqdm(
-            total=job.steps,
-            initial=step,
-            desc=job.name,
-            unit="step",
-            file=sys.stdout,
-            mininterval=1.0,
-            disable=jax.process_index() > 0,
-        ) as bar:
+        with progress_bar(job, step) as bar:
             while step < job.steps:
                 until_checkpoint = job.checkpoint_every - step % job.checkpoint_every
                 count = min(job.steps_per_call, until_checkpoint, job.steps - step)
@@ -111,6 +103,19 @@ def train(job, workdir, stop):
     finally:
         log.close()
         checkpoints.close()
+
+
+def progress_bar(job, step):
+    """Rate and time left, from the first process alone."""
+    return tqdm(
+        total=job.steps,
+        initial=step,
+        desc=job.name,
+        unit="step",
+        file=sys.stdout,
+        mininterval=1.0,
+        disable=jax.process_index() > 0,
+    )
 
 
 def first_not_finite(logs, step):
