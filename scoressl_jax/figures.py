@@ -63,7 +63,7 @@ grid-template-columns:repeat(auto-fit,minmax(min(100%,var(--least)),1fr))} .figu
 .tile{height:100%} .tile b{display:block;font-size:2.3rem;line-height:1.2;color:var(--blue)} summary{cursor:pointer}
 figcaption,details,.tile span{font-size:.92rem} pre{white-space:pre-wrap;overflow-wrap:anywhere}
 figure{margin:.8rem 0} figure div,.scroll{max-height:90rem;overflow:auto} table{border-collapse:collapse;margin:.6rem 0}
-img{display:block;max-width:100%;height:auto} .grid img{max-width:max(100%,30rem)} td:nth-child(2){white-space:nowrap}
+img{display:block;max-width:100%;height:auto} .grid img{max-width:max(100%,20rem)} td:nth-child(2){white-space:nowrap}
 th,td{text-align:left;padding:.3rem 1.2rem .3rem 0;border-bottom:1px solid var(--line);vertical-align:top}
 """
 

@@ -16,7 +16,8 @@ with StopSignal(grace={grace}):
     {work}
     print("left", flush=True)
 """
-IN_C = "ctypes.CDLL(None).system(b'sleep 30')"  # as XLA compiling: no Python handler runs until it returns
+# As while XLA compiles: no Python handler runs until the call returns.
+IN_C = "ctypes.CDLL(None).system(b'exec sleep 15 > /dev/null 2>&1')"
 IN_PYTHON = "__import__('time').sleep(1.5)"
 
 
