@@ -1,5 +1,6 @@
 """The command line: exit codes, the one line that goes with them, and that a finished run survives every mistake."""
 
+import os
 import shutil
 import signal
 import time
@@ -7,7 +8,8 @@ import time
 import pytest
 
 from scoressl_jax import pipeline
-from scoressl_jax.main import parse
+from scoressl_jax.config import default_config
+from scoressl_jax.main import parse, use_cores
 
 TINY = "--config=tests/tiny.py"
 
@@ -96,6 +98,30 @@ def test_malformed_process_group(count, index, words, call_main, monkeypatch, tm
     assert code == 2
     for word in words:
         assert word in line
+
+
+@pytest.mark.parametrize(
+    ("given", "batch", "devices", "flags", "threads"),
+    [
+        ("", 64, [2], " --xla_cpu_multi_thread_eigen=false", "4"),
+        ("--xla_force_host_platform_device_count=1", 64, [], "--xla_force_host_platform_device_count=1", ""),
+        ("", 63, [1], "", ""),  # one device for both cores: operations keep their threads
+    ],
+)
+def test_each_core_is_a_device_with_threads_to_spare(given, batch, devices, flags, threads, monkeypatch):
+    asked = []
+    monkeypatch.setattr("jax.config.update", lambda name, value: asked.append(value))
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setenv("NPROC", "")
+    monkeypatch.delenv("NPROC")
+    monkeypatch.setenv("XLA_FLAGS", given)
+    monkeypatch.delenv("JAX_COORDINATOR_ADDRESS", raising=False)
+    config = default_config()
+    config.score.batch_size = batch
+    use_cores(config)
+    assert asked == devices
+    assert os.environ["XLA_FLAGS"] == flags
+    assert os.environ.get("NPROC", "") == threads
 
 
 def test_config_file_faults(call_main, tmp_path):
