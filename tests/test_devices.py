@@ -20,17 +20,17 @@ FLAGS = (
 ONE = {"XLA_FLAGS": "--xla_force_host_platform_device_count=1"}
 EIGHT = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "NPROC": "16"}
 # Several modes in one process, for speed; a process can join its group only once.
-MODES = """
+SEVERAL = """
 import os, sys
 from scoressl_jax.main import main
-for mode in {modes}:
+for mode in MODES:
     code = main([*sys.argv[1:], f"--mode={mode}"])
     os.environ.pop("JAX_COORDINATOR_ADDRESS", None)
     if code:
         sys.exit(code)
 """
-BOTH = ("-c", MODES.format(modes=["train_score", "train_classifier"]))
-WHOLE = ("-c", MODES.format(modes=["train_score", "train_classifier", "run"]))
+BOTH = ("-c", SEVERAL.replace("MODES", "('train_score', 'train_classifier')"))
+WHOLE = ("-c", SEVERAL.replace("MODES", "('train_score', 'train_classifier', 'run')"))
 
 
 def losses(workdir, stage):
