@@ -40,7 +40,7 @@ def parse(argv):
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
         message = one_line(error)
         if isinstance(error, AttributeError | KeyError):
-            message = f"there is no config field {message.strip(QUOTES)}"
+            message = f"there is no config field {one_line((error.args or (error,))[0]).strip(QUOTES)}"
         raise UserError(f"command line: {message} (all fields: scoressl_jax/config.py)") from None
     if left[1:]:
         raise UserError(f"command line: {left[1]!r} is not a flag; write --name=value")
@@ -204,7 +204,7 @@ def main(argv):
 
 def leave(*_):
     """What signals do outside a run, where there is nothing to save; while it imports, nothing else is safe."""
-    os.write(2, b"scoressl_jax: stopped before any work: run the same command again\n")
+    os.write(2, b"scoressl_jax: stopped where nothing is to be saved: run the same command again\n")
     os._exit(Interrupted.exit_code)
 
 

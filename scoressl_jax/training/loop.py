@@ -70,6 +70,7 @@ def train(job, workdir, stop):
         checkpoints.save(state, float("inf"))
     try:
         with progress_bar(job, step) as bar:
+            bar.set_postfix_str("compiling")
             while step < job.steps:
                 until_checkpoint = job.checkpoint_every - step % job.checkpoint_every
                 count = min(job.steps_per_call, until_checkpoint, job.steps - step)
