@@ -40,7 +40,8 @@ def parse(argv):
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
         message = one_line(error)
         if isinstance(error, AttributeError | KeyError):
-            message = f"there is no config field {one_line((error.args or (error,))[0]).strip(QUOTES)}"
+            message = message.replace("\\n", " ").replace("\\'", "'")  # the library escapes its own message
+            message = f"there is no config field {message.strip(QUOTES)}"
         raise UserError(f"command line: {message} (all fields: scoressl_jax/config.py)") from None
     if left[1:]:
         raise UserError(f"command line: {left[1]!r} is not a flag; write --name=value")
