@@ -40,7 +40,7 @@ def parse(argv):
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
         message = one_line(error)
         if isinstance(error, AttributeError | KeyError):
-            message = message.replace("\\n", " ").replace("\\'", "'")  # the library escapes its own message
+            message = message.replace("\\n", ". ").replace("\\'", "")  # the library escapes its own message
             message = f"there is no config field {message.strip(QUOTES)}"
         raise UserError(f"command line: {message} (all fields: scoressl_jax/config.py)") from None
     if left[1:]:
