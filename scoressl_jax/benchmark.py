@@ -9,12 +9,11 @@ import sys
 import time
 
 import jax
-from jax.sharding import NamedSharding, PartitionSpec
 
 from scoressl_jax import build, jobs
 from scoressl_jax.config import default_config
 from scoressl_jax.main import prepare_jax, use_cores
-from scoressl_jax.training.step import device_mesh, make_multi_update, replicated
+from scoressl_jax.training.step import by_image, device_mesh, make_multi_update, replicated
 
 LOOP_STEPS, ROUNDS = 10, 7
 ONLY_CE = dict(ce=1.0, ce_tau=0.0, dlsm=0.0, pseudo=0.0, pseudo_dlsm=0.0, denoising=0.0, temporal=0.0, prior=0.0)
@@ -47,8 +46,8 @@ def time_step(job):
     key, indices = jax.random.key(0), job.indices(0, 0, LOOP_STEPS)
     state, arrays, frozen, key = jax.device_put((job.init_state(), job.arrays, job.frozen, key), replicated(mesh))
     alone, loop = jax.jit(job.update, donate_argnums=0), make_multi_update(job.update, mesh)
-    by_image = NamedSharding(mesh, PartitionSpec("data"))  # as the loop splits its batches
-    first = jax.device_put({name: values[0] for name, values in indices.items()}, by_image)
+    # Split as the loop splits its batches.
+    first = jax.device_put({name: values[0] for name, values in indices.items()}, by_image(mesh))
     times = {"alone": [], "loop": []}
     for _ in range(ROUNDS + 1):
         started = time.perf_counter()

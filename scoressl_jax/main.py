@@ -20,7 +20,6 @@ from ml_collections import ConfigDict, config_flags
 
 from scoressl_jax.errors import Diverged, Interrupted, UserError
 
-QUOTES = "'\""  # KeyError's message carries them
 MODES = ("run", "train_score", "train_classifier", "sample", "evaluate", "report", "check")
 
 
@@ -40,8 +39,10 @@ def parse(argv):
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
         message = one_line(error)
         if isinstance(error, AttributeError | KeyError):
-            message = message.replace("\\n", ". ").replace("\\'", "")  # the library escapes its own message
-            message = f"there is no config field {message.strip(QUOTES)}"
+            while error.args and isinstance(error.args[0], Exception):  # the library wraps its own KeyError
+                error = error.args[0]
+            words = str(error.args[0] if error.args else error)
+            message = f"there is no config field {'. '.join(words.splitlines())}"
         raise UserError(f"command line: {message} (all fields: scoressl_jax/config.py)") from None
     if left[1:]:
         raise UserError(f"command line: {left[1]!r} is not a flag; write --name=value")

@@ -9,7 +9,6 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
 
 from scoressl_jax import build, guidance, jobs
 from scoressl_jax.adoption import adopt_config
@@ -24,7 +23,7 @@ from scoressl_jax.training.checkpoints import Checkpoints
 from scoressl_jax.training.loop import train
 from scoressl_jax.training.metrics import read_metrics
 from scoressl_jax.training.signals import StopSignal
-from scoressl_jax.training.step import device_mesh, replicated
+from scoressl_jax.training.step import by_image, device_mesh, replicated
 
 
 @dataclass
@@ -131,8 +130,7 @@ def predictors(run):
         return run.experiment.classifier_fn(parameters[1], run.experiment.score_fn(parameters[0]))
 
     mesh = device_mesh()
-    split = NamedSharding(mesh, PartitionSpec("data"))
-    over_devices = lambda x: jax.lax.with_sharding_constraint(x, split)  # noqa: E731
+    over_devices = lambda x: jax.lax.with_sharding_constraint(x, by_image(mesh))  # noqa: E731
     everywhere = partial(jax.jit, out_shardings=replicated(mesh))
     predict = everywhere(lambda p, x, t: classifier_fn(p)(over_devices(x), t)[0])
     gradient = everywhere(lambda p, x, t, y: guidance.log_likelihood_grad(classifier_fn(p), over_devices(x), t, y))

@@ -5,11 +5,10 @@ import sys
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
 from tqdm import tqdm
 
 from scoressl_jax.sampling.predictor_corrector import image_keys
-from scoressl_jax.training.step import device_mesh, replicated
+from scoressl_jax.training.step import by_image, device_mesh, replicated
 
 
 def to_uint8(x):
@@ -23,7 +22,7 @@ def generate(sample, parameters, count, batch, num_classes, seed, stop):
     Returns images uint8 `[count, ...]` and labels int32 `[count]`.
     """
     mesh = device_mesh()
-    split = NamedSharding(mesh, PartitionSpec("data"))
+    split = by_image(mesh)
 
     @jax.jit
     def run(parameters, key, start):

@@ -27,10 +27,10 @@ class StopSignal:
 
     def __enter__(self):
         self._before = {s: signal.signal(s, self._note) for s in (signal.SIGTERM, signal.SIGINT)}
-        self._reader, self._writer = socket.socketpair()
+        reader, self._writer = socket.socketpair()
         self._writer.setblocking(False)
         self._wakeup_before = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
-        threading.Thread(target=self._watch, daemon=True).start()
+        threading.Thread(target=self._watch, args=(reader,), daemon=True).start()
         return self
 
     def __exit__(self, *_):
@@ -43,9 +43,9 @@ class StopSignal:
     def _note(self, number, _frame):
         self._name = signal.Signals(number).name
 
-    def _watch(self):
-        with self._reader:
-            while number := self._reader.recv(1):
+    def _watch(self, reader):
+        with reader:
+            while number := reader.recv(1):
                 if number[0] in (signal.SIGTERM, signal.SIGINT):
                     break
         if number and not self._left.wait(self._grace):

@@ -26,6 +26,11 @@ def replicated(mesh):
     return NamedSharding(mesh, PartitionSpec())
 
 
+def by_image(mesh):
+    """Arrays `[B, ...]` split over the devices by their first axis."""
+    return NamedSharding(mesh, PartitionSpec("data"))
+
+
 @lru_cache(maxsize=8)
 def _epoch_order(seed, stream, epoch, size):
     return np.random.default_rng([seed, stream, epoch]).permutation(size)

@@ -9,7 +9,7 @@ from scoressl_jax.errors import Interrupted
 from scoressl_jax.training.signals import StopSignal
 
 BUSY = """
-import ctypes, os
+import ctypes
 from scoressl_jax.training.signals import StopSignal
 with StopSignal(grace={grace}):
     print("ready", flush=True)
