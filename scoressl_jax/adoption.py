@@ -20,10 +20,10 @@ FIRST_STAGE = {
     "sampling": "samples",
     "evaluation": "judge",
 }
-FREE = ("data.path", "data.download", "training")
-MADE_BY = {
+FREE = ("data.path", "data.download", "training", "preset")
+MADE_BY = {  # patterns of paths
     "score": "checkpoints/score",
-    "classifier": "checkpoints/classifier",
+    "classifier": "checkpoints/classifier*",
     "samples": "samples/samples.npz",
     "judge": "checkpoints/judge",
     "evaluation": "evaluation.npz",
@@ -63,7 +63,7 @@ def adopt_config(config, workdir, command):
 def refuse_change(workdir, name, old, new):
     first = FIRST_STAGE.get(name) or FIRST_STAGE[name.split(".")[0]]
     order = list(MADE_BY)
-    made = [MADE_BY[s] for s in order[order.index(first) :] if (workdir / MADE_BY[s]).exists()]
+    made = [MADE_BY[s] for s in order[order.index(first) :] if list(workdir.glob(MADE_BY[s]))]
     if made:
         raise UserError(
             f"config.{name} is {old!r} in the run {workdir} and {new!r} now, which would change what is done: "

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from scoressl_jax import guidance
-from scoressl_jax.config import choose, validate
+from scoressl_jax.config import validate
 from scoressl_jax.data import splits
 from scoressl_jax.data.dataset import Dataset
 from scoressl_jax.errors import UserError
+from scoressl_jax.fields import choose
 from scoressl_jax.models.mlp import MLP, MLPClassifier
 from scoressl_jax.models.ncsnpp import NCSNpp
 from scoressl_jax.models.scaling import ScoreNetwork

@@ -3,10 +3,10 @@
 Files in configs/ start from `default_config()` and change what they need.
 """
 
-import jax
 from ml_collections import ConfigDict
 
 from scoressl_jax.errors import UserError
+from scoressl_jax.fields import check_devices, check_names, check_order, check_ranges
 from scoressl_jax.losses.objective import UNLABELED_TERMS
 from scoressl_jax.sampling.predictor_corrector import CORRECTORS, PREDICTORS
 
@@ -192,41 +192,11 @@ SPLIT_OVER_DEVICES = (
 )
 
 
-def get(config, field):
-    """The value of a dotted field."""
-    for part in field.split("."):
-        config = config[part]
-    return config
-
-
-def choose(what, name, options):
-    """The entry of `options`, a dict or a tuple of names, that config.`what` names; a UserError lists them."""
-    if name not in options:
-        raise UserError(f"config.{what} is {name!r}: choose one of {', '.join(options)}")
-    return options[name] if isinstance(options, dict) else name
-
-
 def validate(config):
     """Ranges and names that do not depend on the data, each failure one UserError."""
-    for field, names in NAMES.items():
-        choose(field, get(config, field), names)
-    for field in POSITIVE:
-        if not get(config, field) > 0:
-            raise UserError(f"config.{field} is {get(config, field)}: it must be greater than 0")
-    for field in NOT_NEGATIVE:
-        if not get(config, field) >= 0:
-            raise UserError(f"config.{field} is {get(config, field)}: it must be 0 or more")
-    for field in BELOW_ONE:
-        if not 0 <= get(config, field) < 1:
-            raise UserError(f"config.{field} is {get(config, field)}: it must lie in [0, 1)")
-    for low, high in (("sde.sigma_min", "sde.sigma_max"), ("sde.beta_min", "sde.beta_max")):
-        if not get(config, low) < get(config, high):
-            raise UserError(f"config.{high} is {get(config, high)}: it must be greater than config.{low}")
-    for field in FRACTIONS:
-        if not 0 < get(config, field) <= 1:
-            raise UserError(f"config.{field} is {get(config, field)}: it must lie in (0, 1]")
-    if config.sampling.steps < 2:
-        raise UserError(f"config.sampling.steps is {config.sampling.steps}: at least 2 are needed")
+    check_names(config, NAMES)
+    check_ranges(config, POSITIVE, NOT_NEGATIVE, BELOW_ONE, FRACTIONS, at_least_two=("sampling.steps",))
+    check_order(config, ("sde.sigma_min", "sde.sigma_max"), ("sde.beta_min", "sde.beta_max"))
     if config.classifier.network == "wide_resnet" and (config.classifier.depth - 4) % 6:
         raise UserError(
             f"config.classifier.depth is {config.classifier.depth}: it must be 6 n + 4 (10, 16, 22, 28 ...)"
@@ -237,7 +207,7 @@ def validate(config):
             "among the unlabelled images, between 0 and 1"
         )
     validate_terms(config)
-    validate_devices(config)
+    check_devices(config, SPLIT_OVER_DEVICES)
 
 
 def validate_terms(config):
@@ -251,16 +221,3 @@ def validate_terms(config):
         )
     if terms.prior and config.regime != "pu":
         raise UserError("config.classifier.terms.prior is for regime pu: set it to 0")
-
-
-def usable_cores(config, cores):
-    """The largest number of devices up to `cores` that divides every batch size."""
-    sizes = [get(config, field) for field in SPLIT_OVER_DEVICES]
-    return max((n for n in range(1, cores + 1) if all(size % n == 0 for size in sizes)), default=1)
-
-
-def validate_devices(config):
-    devices = jax.device_count()
-    for field in SPLIT_OVER_DEVICES:
-        if get(config, field) % devices:
-            raise UserError(f"config.{field} is {get(config, field)}: make it a multiple of the {devices} devices")

@@ -79,7 +79,7 @@ def _figure(height, rows=1, ratios=None):
     return figure, figure.subplots(rows, 1, squeeze=False, sharex=rows > 1, height_ratios=ratios)[:, 0]
 
 
-def _png(figure):
+def png_of(figure):
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return _encoded(Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB"))
@@ -126,7 +126,7 @@ def training_curve(title, series, unit=False):
     axes.locator_params(axis="x", nbins=5)
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.set(title=title, xlabel="step")
-    return _png(figure)
+    return png_of(figure)
 
 
 @styled
@@ -146,7 +146,7 @@ def accuracy_by_noise(sigma, accuracy, guidance_norm, classes):
             _log_axis(panels[1].yaxis, guidance_norm.min(), guidance_norm.max())
     _log_axis(panels[-1].xaxis, sigma.min(), sigma.max())
     panels[-1].set_xlabel("noise level sigma")
-    return _png(figure)
+    return png_of(figure)
 
 
 @styled
@@ -166,7 +166,7 @@ def confusion_matrix(counts, names):
     axes.set_yticks(ticks, labels, parse_math=False)
     axes.set_xticks(ticks, labels, parse_math=False, rotation=90 if max(map(len, labels)) > 3 else 0)
     axes.set(xlabel="predicted class", ylabel="true class")
-    return _png(figure)
+    return png_of(figure)
 
 
 @styled
@@ -182,7 +182,7 @@ def reliability_diagram(confidence, accuracy, count):
     top.set(ylim=(0, 1.03), xlim=(0, 1), ylabel="accuracy", title="Accuracy by confidence")
     bottom.bar(centers, count / max(count.sum(), 1), width * 0.92, color=GREY)
     bottom.set(ylabel="share of\nimages", xlabel="confidence", ylim=(0, 1))
-    return _png(figure)
+    return png_of(figure)
 
 
 def stretched(image):

@@ -6,6 +6,7 @@ This file is flags, the error line and the exit code; the work is in pipeline.py
 import contextlib
 import ctypes
 import importlib.util
+import inspect
 import json
 import os
 import shlex
@@ -69,18 +70,20 @@ def with_equals(argv):
 def take_config_file(argv):
     """(ConfigDict of --config=FILE or None, the other arguments)."""
     files = [a.split("=", 1)[1] for a in argv if a.startswith("--config=")]
+    presets = [a.split("=", 1)[1] for a in argv if a.startswith("--config.preset=")]
     rest = [a for a in argv if not a.startswith("--config=")]
-    return (load_config(files[-1]) if files else None), rest
+    return (load_config(files[-1], *presets[-1:]) if files else None), rest
 
 
-def load_config(path):
+def load_config(path, *preset):
+    """What get_config of the file returns; a preset is for files whose get_config takes one."""
     if not Path(path).is_file():
         raise UserError(f"--config={path}: there is no such file")
     try:
         spec = importlib.util.spec_from_loader("experiment", SourceFileLoader("experiment", path))
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        config = module.get_config()
+        config = module.get_config(*preset if inspect.signature(module.get_config).parameters else ())
     except Exception as error:
         raise UserError(f"--config={path}: {type(error).__name__}: {one_line(error)}") from None
     if not isinstance(config, ConfigDict):
@@ -92,14 +95,20 @@ def config_of_run(workdir):
     path = Path(workdir or "") / "config.json"
     if workdir is None or not path.exists():
         raise UserError("command line: --config=FILE is missing, and --workdir holds no run to take it from")
-    from scoressl_jax.config import default_config
-
-    config = default_config()
     try:
-        config.update(json.loads(path.read_text()))
+        values = json.loads(path.read_text())
+        config = modules_of(values)[0].default_config()
+        config.update(values)
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise UserError(f"{path} cannot be read ({one_line(error)}): restore or delete it") from None
     return config
+
+
+def modules_of(config):
+    """Names of the modules of a config's kind: (what declares its fields, what checks it, what runs it)."""
+    moons = config.get("data", {}).get("name") == "moons"
+    names = ("moons.config", "moons.study", "moons.study") if moons else ("config", "check", "pipeline")
+    return [importlib.import_module(f"scoressl_jax.{name}") for name in names]
 
 
 def keep_freed_memory():
@@ -119,12 +128,12 @@ def use_cores(config):
     """
     import jax
 
-    from scoressl_jax.config import usable_cores
+    from scoressl_jax.fields import usable_cores
 
     flags = os.environ.get("XLA_FLAGS", "")
     if "host_platform_device_count" not in flags and not distributed():
         cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
-        devices = usable_cores(config, cores)
+        devices = usable_cores(config, modules_of(config)[0].SPLIT_OVER_DEVICES, cores)
         with contextlib.suppress(RuntimeError):  # a notebook that has used jax keeps the devices it has
             jax.config.update("jax_num_cpu_devices", devices)
         if devices > 1:
@@ -180,14 +189,11 @@ def main(argv):
         config, workdir, mode, command = parse(argv)
         prepare_jax()
         use_cores(config)
+        _, checker, runner = modules_of(config)
         if mode == "check":
-            from scoressl_jax.check import check
-
-            check(config)
+            checker.check(config)
         else:
-            from scoressl_jax.pipeline import execute
-
-            execute(mode, config, workdir, command)
+            runner.execute(mode, config, workdir, command)
         return 0
     except (UserError, Diverged, Interrupted) as end:
         print(f"scoressl_jax: {one_line(end)}", file=sys.stderr)

@@ -1,8 +1,6 @@
 """The stages of a run in order: score network, classifier, samples, evaluation, report."""
 
-import json
 import time
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -13,56 +11,13 @@ import numpy as np
 from scoressl_jax import build, guidance, jobs
 from scoressl_jax.adoption import adopt_config
 from scoressl_jax.data.splits import save_split
-from scoressl_jax.errors import UserError
 from scoressl_jax.evaluation import classification
 from scoressl_jax.evaluation import samples as sample_measures
-from scoressl_jax.files import write_json, write_npz
+from scoressl_jax.files import write_npz
 from scoressl_jax.report import summary, write_report
+from scoressl_jax.runs import require_finished, run_stages, train_stage
 from scoressl_jax.sampling.generate import generate
-from scoressl_jax.training.checkpoints import Checkpoints
-from scoressl_jax.training.loop import train
-from scoressl_jax.training.metrics import read_metrics
-from scoressl_jax.training.signals import StopSignal
 from scoressl_jax.training.step import by_image, device_mesh, replicated
-
-
-@dataclass
-class Run:
-    """One run in a directory; parameters are restored once and kept."""
-
-    workdir: Path
-    experiment: build.Experiment
-    stop: StopSignal
-    params: dict = field(default_factory=dict)
-
-    @property
-    def config(self):
-        return self.experiment.config
-
-    @property
-    def first_process(self):
-        return jax.process_index() == 0
-
-    def record(self, **blocks):
-        """Merge blocks into results.json."""
-        if self.first_process:
-            path = self.workdir / "results.json"
-            results = json.loads(path.read_text()) if path.exists() else {}
-            for name, values in blocks.items():
-                results[name] = {**results.get(name, {}), **values}
-            write_json(path, results)
-
-
-def parameter_count(params):
-    return sum(x.size for x in jax.tree.leaves(params))
-
-
-def train_stage(run, job):
-    """Train or restore a stage; its EMA parameters, and its block of results.json."""
-    state = train(job, run.workdir, run.stop)
-    last = [row for row in read_metrics(run.workdir) if row["stage"] == job.name][-1:]
-    measured = {"loss": last[0]["loss"], "seconds": last[0]["time"]} if last else {}
-    return state.ema_params, {"parameters": parameter_count(state.ema_params), "steps": job.steps, **measured}
 
 
 def train_score(run):
@@ -82,15 +37,9 @@ def train_classifier(run):
 
 def finished(run, stage, get):
     """Parameters of an earlier stage, which must have been trained to its end."""
-    steps = run.config[stage].steps
-    if stage not in run.params and latest_step(run.workdir, stage) != steps:
-        raise UserError(f"stage {stage} of {run.workdir} is not finished: run --mode=train_{stage} or --mode=run first")
+    if stage not in run.params:
+        require_finished(run, stage, run.config[stage].steps, f"train_{stage}")
     return get(run)
-
-
-def latest_step(workdir, stage):
-    folder = Path(workdir) / "checkpoints" / stage
-    return Checkpoints(folder).latest_step() if folder.exists() else None
 
 
 def sample(run):
@@ -244,19 +193,12 @@ def execute(mode, config, workdir, command):
     adopt_config(config, workdir, command)
     if jax.process_index() == 0:
         save_split(workdir / "labels.json", experiment.split, config.data.split_seed)
-    with StopSignal() as stop:
-        run = Run(workdir, experiment, stop)
-        run.record(
-            data={
-                "name": experiment.dataset.name,
-                "num_classes": experiment.num_classes,
-                "num_train": len(experiment.dataset.x_train),
-                "num_labeled": len(experiment.split.labeled),
-                "num_unlabeled": len(experiment.split.unlabeled),
-                "num_test": len(experiment.dataset.x_test),
-            }
-        )
-        for name, stage in STAGES.items():
-            if mode in ("run", name):
-                stop.check()
-                stage(run)
+    data = {
+        "name": experiment.dataset.name,
+        "num_classes": experiment.num_classes,
+        "num_train": len(experiment.dataset.x_train),
+        "num_labeled": len(experiment.split.labeled),
+        "num_unlabeled": len(experiment.split.unlabeled),
+        "num_test": len(experiment.dataset.x_test),
+    }
+    run_stages(mode, STAGES, experiment, workdir, data)

@@ -60,13 +60,13 @@ def read_run(workdir):
     return Run(
         workdir,
         config,
-        *(_read(workdir / name) for name in files),
+        *(read_file(workdir / name) for name in files),
         read_metrics(workdir),
         command.read_text().strip() if command.exists() else "",
     )
 
 
-def _read(path):
+def read_file(path):
     try:
         if path.suffix == ".json":
             return json.loads(path.read_text())

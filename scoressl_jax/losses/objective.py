@@ -1,6 +1,6 @@
 """The classifier's objective: a plain sum of weighted terms, each logged under its name.
 
-`weights` names the terms; a term without a weight, or with weight 0, is not computed:
+`weights` names the terms; a term without a weight, or with weight 0, is not computed (but ce, which is logged always):
 
     ce         cross-entropy of labelled images at a random t                (both papers)
     ce_tau     the same at the small time tau                                (denoising-assisted paper, eq. 7)
@@ -77,8 +77,8 @@ class Objective:
 
         dlsm = {n: self._dlsm(grads[n], scores[n], views[n][1], noises[n]) for n in grads}
         terms, logs = self._terms(outputs, labels, mask, dlsm), self._logs(outputs, labels, mask, batch)
-        terms = {name: term for name, term in terms.items() if self.wants(name)}
-        return sum(self.weights[name] * term for name, term in terms.items()), terms | logs
+        loss = sum(self.weights[name] * term for name, term in terms.items() if self.wants(name))
+        return loss, {name: term for name, term in terms.items() if self.wants(name) or name == "ce"} | logs
 
     def _noise(self, x, key):
         key_t, key_z = jax.random.split(key)

@@ -19,14 +19,16 @@ def sample_times(key, batch, kind="stratified"):
     return TRAINING_EPS + (1 - TRAINING_EPS) * u
 
 
-def denoising_score_matching(score_fn, sde, x_0, t, z, likelihood_weighting=False):
+def denoising_score_matching(score_fn, sde, x_0, t, z, likelihood_weighting=False, power=1.0):
     """Mean over the batch of 1/2 sum_d lambda(t) (score + z / std)^2.
 
-    lambda = std^2 (Song et al. 2021, eq. 7), or g(t)^2 with `likelihood_weighting` (Song et al. 2021b, eq. 8).
+    lambda = std^(2 power): std^2 by default (Song et al. 2021, eq. 7), std^4 in the two-moons experiment of Chao et al.
+    2022; times (g(t) / std)^2 with `likelihood_weighting`, which makes the default g(t)^2 (Song et al. 2021b, eq. 8).
     """
     x_t = sde.perturb(x_0, t, z)
     std = sde.marginal(t)[1]
-    error = expand(std, x_0) * score_fn(x_t, t) + z
+    weight = expand(std, x_0) ** (power - 1)
+    error = weight * (expand(std, x_0) * score_fn(x_t, t) + z)
     per_image = 0.5 * (error**2).reshape(x_0.shape[0], -1).sum(-1)
     if likelihood_weighting:
         per_image = per_image * (sde.diffusion(t) / std) ** 2

@@ -30,6 +30,7 @@ class Job:
     steps_per_call: int
     checkpoint_every: int
     max_rollbacks: int
+    measure: object = None  # (ema_params, frozen) -> {name: scalar}, logged with the last step of each call
 
     def indices(self, state_step, attempt, count):
         """Index arrays `[steps_per_call, batch]` for a call of `count` steps, the rest zero."""
@@ -56,6 +57,7 @@ def train(job, workdir, stop):
     sharding = replicated(mesh)
     run = make_multi_update(job.update, mesh)
     arrays, frozen = jax.device_put((job.arrays, job.frozen), sharding)
+    measure = jax.jit(job.measure or (lambda *_: {}), out_shardings=sharding)
     checkpoints = Checkpoints(f"{workdir}/checkpoints/{job.name}")
     state = restore_or_init(job, checkpoints, sharding)
     step, attempt = int(state.step), int(state.attempt)
@@ -88,7 +90,9 @@ def train(job, workdir, stop):
                 step += count
                 recent.append((count, logs["loss"].mean()))
                 loss = np.average([r[1] for r in recent], weights=[r[0] for r in recent])
-                log.write(step, time.perf_counter() - started, {n: float(v.mean()) for n, v in logs.items()})
+                values = {name: float(v.mean()) for name, v in logs.items()}
+                values |= {name: float(v) for name, v in measure(state.ema_params, frozen).items()}
+                log.write(step, time.perf_counter() - started, values)
                 bar.set_postfix_str(f"loss {logs['loss'].mean():.4g}", refresh=False)
                 bar.update(count)
                 stopping = stop.requested()

@@ -26,6 +26,7 @@ def init_state(params, optimizer):
 
 def make_optimizer(learning_rate, weight_decay, warmup, clip, schedule, steps):
     """AdamW behind a global-norm clip, learning rate rising linearly over `warmup` steps, then `constant` or `cosine`.
+    A clip of 0 is none.
 
     The first update has learning rate learning_rate / warmup (score_sde's has 0, and so is lost). Weight decay leaves
     out the frequencies W of noise embeddings, which are not trained: it alone would shrink them.
@@ -40,4 +41,5 @@ def make_optimizer(learning_rate, weight_decay, warmup, clip, schedule, steps):
     def decays(params):
         return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key != "W", params)
 
-    return optax.chain(optax.clip_by_global_norm(clip), optax.adamw(rate, weight_decay=weight_decay, mask=decays))
+    adamw = optax.adamw(rate, weight_decay=weight_decay, mask=decays)
+    return optax.chain(optax.clip_by_global_norm(clip), adamw) if clip else adamw

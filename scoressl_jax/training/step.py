@@ -51,13 +51,37 @@ def batch_indices(pool, batch, seed, stream, start, steps):
     return pool[order].astype(np.int32).reshape(steps, batch)
 
 
-def make_update(loss_fn, make_batch, optimizer, ema_decay):
-    """One update: `(state, arrays, frozen, indices, key) -> (state, logs)`."""
+def grads_of(loss_fn):
+    """`(params, frozen, batch, key) -> ((loss, logs), grads)`."""
+    return jax.value_and_grad(loss_fn, has_aux=True)
+
+
+def grads_of_runs(loss_fn):
+    """The same for R independent runs at once: params and batch have a leading axis `[R]`, run r has noise of its own.
+
+    The loss is the sum over runs, so an optimiser that works element by element trains each as if alone; run r logs
+    NAME_r. The runs go one after the other inside the step: batched products would be slower on CPU.
+    """
+
+    def grads(params, frozen, batch, key):
+        runs = jax.tree.leaves(params)[0].shape[0]
+        keys = jax.vmap(lambda r: jax.random.fold_in(key, r))(jnp.arange(runs))
+        one = lambda run: grads_of(loss_fn)(run[0], frozen, run[1], run[2])  # noqa: E731
+        (losses, logs), grads = jax.lax.map(one, (params, batch, keys))
+        named = {f"{name}_{r}": values[r] for name, values in ({"loss": losses} | logs).items() for r in range(runs)}
+        return (losses.sum(), named), grads
+
+    return grads
+
+
+def make_update(loss_fn, make_batch, optimizer, ema_decay, grads_of=grads_of):
+    """One update: `(state, arrays, frozen, indices, key) -> (state, logs)`; grads_of_runs makes it several runs'."""
+    grads_fn = grads_of(loss_fn)
 
     def update(state, arrays, frozen, indices, key):
         key_batch, key_loss = jax.random.split(jax.random.fold_in(key, state.step))
         batch = make_batch(arrays, indices, key_batch)
-        (loss, logs), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params, frozen, batch, key_loss)
+        (loss, logs), grads = grads_fn(state.params, frozen, batch, key_loss)
         changes, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, changes)
         # EMA with warm-up: without it, short runs average in the initial weights for most of their length.

@@ -264,3 +264,67 @@ def test_dlsm_is_least_at_the_exact_posterior():
     assert least == pytest.approx(0.5 * s**2 / v, rel=0.03)
     for sharpness, shift in ((0.5, 0.0), (1.6, 0.0), (1.0, 1.0), (1.0, -1.0), (0.0, 0.0)):
         assert float(loss(sharpness, shift)) > least * 1.005, (sharpness, shift)
+
+
+def quadrature(points, labels, sigma, order=48):
+    """Nodes that integrate over points, their labels and their noise: x_0, y, z, weights, by Gauss and Hermite."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(order)
+    z = np.stack(np.meshgrid(nodes, nodes), -1).reshape(-1, 2)
+    w = np.outer(weights, weights).ravel() / (2 * np.pi)
+    x_0, y = np.repeat(points, len(z), 0), np.repeat(labels, len(z))
+    return x_0, y, np.tile(z, (len(points), 1)), np.tile(w, len(points)) / len(points)
+
+
+def mixture_score(x, points, sigma):
+    log_w = -((x[:, None] - points) ** 2).sum(-1) / (2 * sigma**2)
+    w = np.exp(log_w - log_w.max(1, keepdims=True))
+    return (w @ points / w.sum(1, keepdims=True) - x) / sigma**2
+
+
+def test_theorem_1_dlsm_is_explicit_likelihood_score_matching_up_to_a_constant():
+    """Chao et al. 2022, theorem 1 (with clean labels), where every expectation is an exact sum."""
+    rng, sigma = np.random.default_rng(8), 1.5
+    points, labels = rng.normal(size=(7, 2)), np.asarray([0, 0, 0, 1, 1, 2, 2])
+    sde = VE(0.1, 10.0)
+    with jax.enable_x64(True):
+        time = float(sde.inverse_std(jnp.asarray([sigma], float))[0])
+        x_0, y, z, weights = quadrature(points, labels, sigma)
+        x_t, t = x_0 + sigma * z, np.full(len(z), time)
+        score = mixture_score(x_t, points, sigma)
+        posterior = np.stack([mixture_score(x_t, points[labels == c], sigma) for c in range(CLASSES)])
+        true = posterior[y, np.arange(len(y))] - score
+
+        def explicit(parameters, _):
+            g = likelihood_score(classifier(parameters), x_t, t, y)[2]
+            return (weights * 0.5 * ((g - true) ** 2).sum(-1)).sum()
+
+        def denoising(parameters, score):
+            g = likelihood_score(classifier(parameters), x_t, t, y)[2]
+            return 2 * (weights * denoising_likelihood_score_matching(g, score, sde, t, z, power=0.0)).sum()
+
+        both = jax.jit(lambda *a: (jax.value_and_grad(explicit)(*a), jax.value_and_grad(denoising)(*a)))
+        differences = []
+        for seed in range(3):
+            (loss_e, grads_e), (loss_d, grads_d) = both(make_parameters(seed, 0.5), score)
+            differences.append(loss_d - loss_e)
+            assert loss_e > 0.01
+            largest = max(np.abs(values).max() for values in grads_e.values())
+            for name, values in grads_e.items():
+                assert np.abs(values).max() > 1e-3 * largest
+                np.testing.assert_allclose(grads_d[name], values, atol=2e-4 * largest)  # of the quadrature
+        np.testing.assert_allclose(differences, differences[0], rtol=1e-4)
+        assert differences[0] > 0.01
+        # With another prior score than the exact one, they part.
+        (_, grads_e), (_, grads_d) = both(make_parameters(0, 0.5), score + 0.1)
+        assert np.abs(grads_d["w"] - grads_e["w"]).max() > 1e-2 * np.abs(grads_e["w"]).max()
+
+
+def test_dsm_power_multiplies_by_the_noise_level():
+    """The weighting of the two-moons experiment: mean over points and dimensions of (s sigma^2 + z sigma)^2."""
+    rng, sde = np.random.default_rng(3), VE(0.001, 10.0)
+    x, z = rng.normal(size=(2, 5, 2))
+    t = np.asarray([0.1, 0.4, 0.6, 0.8, 0.95])
+    sigma = numpy_marginal(sde, t)[1][:, None]
+    score = np.cos(x + sigma * z)
+    found = jax.jit(lambda *a: denoising_score_matching(lambda x, _: jnp.cos(x), sde, *a, power=2.0))(x, t, z)
+    np.testing.assert_allclose(found, ((score * sigma**2 + z * sigma) ** 2).mean(), rtol=1e-4)

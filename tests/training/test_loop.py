@@ -176,3 +176,13 @@ def test_a_whole_training_compiles_its_update_once(tmp_path):
     train(make_job(counted, checkpoint_every=13), tmp_path / "other", Never())
     assert len(traces) == 2 * first
     assert first <= 3, "once for the shapes, once for the program, at most once more for donated buffers"
+
+
+def test_a_measure_is_logged_with_the_average_of_each_call(tmp_path):
+    measure = lambda params, frozen: {"error": jnp.abs(params["w"] - 1).sum() + frozen}  # noqa: E731
+    job = make_job(measure=measure, frozen=jnp.float32(2))
+    state = train(job, tmp_path, Never())
+    rows = read_metrics(tmp_path)
+    assert [row["step"] for row in rows] == [10, 20, 30, 40, 50, 60]
+    assert rows[-1]["error"] == pytest.approx(float(np.abs(state.ema_params["w"] - 1).sum() + 2), rel=1e-5)
+    assert len({row["error"] for row in rows}) == 6

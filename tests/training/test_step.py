@@ -6,7 +6,7 @@ import pytest
 
 from scoressl_jax.models.layers import FourierEmbedding
 from scoressl_jax.training.state import init_state, make_optimizer
-from scoressl_jax.training.step import batch_indices, device_mesh, make_multi_update, make_update
+from scoressl_jax.training.step import batch_indices, device_mesh, grads_of_runs, make_multi_update, make_update
 
 POOL = np.asarray([3, 5, 8, 13, 21, 34, 55])
 
@@ -187,3 +187,30 @@ def test_a_state_starts_with_its_own_average():
     assert state.step == state.attempt == 0
     np.testing.assert_array_equal(state.ema_params["w"], 1)
     assert state.ema_params["w"] is not state.params["w"]  # params are donated, the average must outlive them
+
+
+def test_runs_side_by_side_are_runs_alone():
+    """Two runs in one step: each is what it would be alone, with its own batch and noise."""
+
+    def loss_fn(params, frozen, batch, key):
+        noise = jax.random.normal(key, batch["x"].shape)
+        loss = ((params["w"] * batch["x"] - frozen + noise) ** 2).mean()
+        return loss, {"mean": batch["x"].mean()}
+
+    optimizer = optax.adam(0.1)
+    params = {"w": jnp.asarray([[1.0, 2.0], [3.0, -1.0]])}
+    batch = {"x": jnp.asarray(np.random.default_rng(0).normal(size=(2, 5, 2)), jnp.float32)}
+    update = make_update(loss_fn, lambda arrays, *_: arrays, optimizer, 0.5, grads_of_runs)
+    key = jax.random.key(3)
+    state, logs = jax.jit(update)(init_state(params, optimizer), batch, 0.5, None, key)
+    key_loss = jax.random.split(jax.random.fold_in(key, 0))[1]
+    for run in range(2):
+        alone = {"w": params["w"][run]}
+        (loss, _), grads = jax.value_and_grad(loss_fn, has_aux=True)(
+            alone, 0.5, {"x": batch["x"][run]}, jax.random.fold_in(key_loss, run)
+        )
+        changes, _ = optimizer.update(grads, optimizer.init(alone), alone)
+        np.testing.assert_allclose(state.params["w"][run], alone["w"] + changes["w"], rtol=1e-5)
+        assert float(logs[f"loss_{run}"]) == pytest.approx(float(loss), rel=1e-5)
+        assert float(logs[f"mean_{run}"]) == pytest.approx(float(batch["x"][run].mean()), rel=1e-5)
+    assert float(logs["loss"]) == pytest.approx(float(logs["loss_0"] + logs["loss_1"]), rel=1e-6)
