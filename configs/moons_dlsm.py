@@ -21,11 +21,11 @@ def get_config(preset="default"):
 
 
 def faithful(config):
-    config.sde.sigma_min, config.sde.sigma_max = 1e-3, 10.0
+    config.sde.sigma_min, config.sde.sigma_max, config.sde.focus = 1e-3, 10.0, (1e-3, 10.0)
     for stage in (config.score, config.classifier):
         stage.network, stage.power = "published", 2.0
         stage.batch_size, stage.steps = 4000, 40_002
-        stage.schedule, stage.ema, stage.times = "constant", 0.0, "uniform"
+        stage.schedule, stage.warmup, stage.ema, stage.times, stage.focus = "constant", 0, 0.0, "uniform", 0.0
     config.score.learning_rate = 6.5e-4
     # The released configs; the paper says 2e-5 for all.
     config.classifier.learning_rate.update(ce=1e-5, dlsm=2e-5, dlsm_ce=1e-5)

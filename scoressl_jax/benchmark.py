@@ -1,4 +1,5 @@
 """python -m scoressl_jax.benchmark train: milliseconds of a training step alone and inside the compiled loop.
+(`benchmark moons` is in moons/benchmark.py.)
 
 Both are measured in turns on the same data, batch 64, for DSM, CE, and CE + DLSM, on the main job's networks (with a
 noisy classifier). Prints one row each: ms alone, ms in the loop, ratio (medians); a ratio above 1.1 is a regression.
@@ -62,8 +63,12 @@ def time_step(job):
 
 
 def main(argv):
+    if argv == ["moons"]:
+        from scoressl_jax.moons import benchmark
+
+        return benchmark.main()
     if argv != ["train"]:
-        print("usage: python -m scoressl_jax.benchmark train", file=sys.stderr)
+        print("usage: python -m scoressl_jax.benchmark train, or moons", file=sys.stderr)
         return 2
     prepare_jax()
     use_cores(benchmark_config())

@@ -40,6 +40,7 @@ class Objective:
     temporal_time: str = "shifted"  # time told to the classifier for the second view: shifted (t + delta), same (t)
     temporal_noise: str = "shared"  # z of the second view: shared with the first, or fresh
     prior: tuple | None = None  # p(class) of the unlabelled images
+    focus: tuple = ()  # as in sample_times
 
     def wants(self, *terms):
         return any(self.weights.get(term, 0) for term in terms)
@@ -82,7 +83,7 @@ class Objective:
 
     def _noise(self, x, key):
         key_t, key_z = jax.random.split(key)
-        return sample_times(key_t, x.shape[0], self.times), jax.random.normal(key_z, x.shape)
+        return sample_times(key_t, x.shape[0], self.times, self.focus), jax.random.normal(key_z, x.shape)
 
     def _at_tau(self, x, key):
         tau = jnp.full(x.shape[0], self.tau)

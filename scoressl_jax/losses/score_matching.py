@@ -9,13 +9,20 @@ import jax.numpy as jnp
 from scoressl_jax.sde import TRAINING_EPS, expand
 
 
-def sample_times(key, batch, kind="stratified"):
+def sample_times(key, batch, kind="stratified", focus=()):
     """Times in [TRAINING_EPS, 1], `[batch]`: `uniform` draws each by itself, `stratified` makes one low-discrepancy
-    draw a batch, t_i = (u + i / batch) mod 1 (Kingma et al. 2021, section 3.2), which has far less variance."""
+    draw a batch, t_i = (u + i / batch) mod 1 (Kingma et al. 2021, section 3.2), which has far less variance.
+
+    Uniformly distributed, but for `focus` = (share, low, high): that share lies between the times low and high.
+    """
     if kind == "uniform":
         u = jax.random.uniform(key, (batch,))
     else:
         u = jnp.mod(jax.random.uniform(key, ()) + jnp.arange(batch) / batch, 1.0)
+    if focus:
+        share, low, high = focus
+        at = jnp.asarray([0.0, low, high, 1.0])
+        u = jnp.interp(u, (1 - share) * at + share * jnp.asarray([0.0, 0.0, 1.0, 1.0]), at)  # inverse of the CDF
     return TRAINING_EPS + (1 - TRAINING_EPS) * u
 
 

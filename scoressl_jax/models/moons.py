@@ -57,17 +57,43 @@ class PublishedClassifier(nn.Module):
         return jnp.stack([-half, half], -1), half[:, None]
 
 
+class Body(nn.Module):
+    """Scaled points `[B, 2]` and log_sigma `[B]` -> `[B, 2]`: three swish layers of `width` units, 4,994 parameters at
+    width 48 and 2,306 at 32. Outputs start small."""
+
+    width: int
+
+    @nn.compact
+    def __call__(self, u, log_sigma):
+        h = jnp.concatenate([u, (log_sigma[:, None] - 1) / 2], axis=-1)
+        for _ in range(3):
+            h = nn.swish(nn.Dense(self.width)(h))
+        return nn.Dense(2, kernel_init=nn.initializers.variance_scaling(0.01, "fan_in", "normal"))(h)
+
+
 class ScaledScore(nn.Module):
-    width: int = 64
+    """Our score network: the score of Gaussian data with mean 0 and standard deviations `std`, plus a correction of
+    unit size, as `gaussian` in models/scaling.py has it for images."""
+
+    std: tuple
+    width: int = 48
 
     @nn.compact
     def __call__(self, x, log_sigma):
-        return x
+        sigma, std = jnp.exp(log_sigma)[:, None], jnp.asarray(self.std)
+        scale = jnp.sqrt(sigma**2 + std**2)
+        return Body(self.width)(x / scale, log_sigma) * std / (sigma * scale) - x / scale**2
 
 
 class ScaledClassifier(nn.Module):
-    width: int = 64
+    """Our classifier. A log likelihood ratio of points some 15 apart grows as 15^2 / sigma^2 for large sigma, slower
+    where sigma is below the thickness of what separates the classes: logits are scaled so."""
+
+    std: tuple
+    width: int = 32
 
     @nn.compact
     def __call__(self, x, log_sigma):
-        return x, x
+        sigma = jnp.exp(log_sigma)[:, None]
+        h = Body(self.width)(x / jnp.sqrt(sigma**2 + jnp.asarray(self.std) ** 2), log_sigma)
+        return h * 15**2 / (sigma * jnp.sqrt(sigma**2 + 5**2)), h

@@ -2,6 +2,7 @@
 
 from ml_collections import ConfigDict
 
+from scoressl_jax.errors import UserError
 from scoressl_jax.fields import check_devices, check_names, check_order, check_ranges
 
 LOSSES = ("ce", "dlsm", "dlsm_ce")  # of the classifiers
@@ -13,31 +14,36 @@ def default_config():
     config.seed = 0
     config.preset = "default"
     config.data = ConfigDict(dict(name="moons"))
-    config.sde = ConfigDict(dict(sigma_min=0.01, sigma_max=50.0))
+    # focus: noise levels of which training sees more than their share (score.focus, classifier.focus).
+    config.sde = ConfigDict(dict(sigma_min=0.05, sigma_max=50.0, focus=(3.0, 20.0)))
     config.score = ConfigDict(
         dict(
             network="scaled",  # scaled: ours, published: the released program's (models/moons.py)
-            power=1.0,  # DSM is weighted by sigma^(2 power)
+            power=1.25,  # DSM is weighted by sigma^(2 power)
             batch_size=1000,
-            steps=4000,
-            learning_rate=5e-3,
+            steps=2500,
+            learning_rate=1e-2,
+            warmup=100,
             schedule="cosine",  # constant, cosine
-            ema=0.99,
+            ema=0.999,
             times="stratified",  # stratified, uniform
+            focus=0.6,  # share of the noise levels that lies in sde.focus; 0 is none
         )
     )
     config.classifier = ConfigDict(
         dict(
             network="scaled",
-            power=1.0,  # DLSM is weighted by sigma^(2 power)
+            power=2.0,  # DLSM is weighted by sigma^(2 power)
             ce_weight=0.125,  # of CE in dlsm_ce
             runs=5,  # classifiers trained with each loss, for the spread of the curves; the first one is measured
-            batch_size=1000,
-            steps=2000,
-            learning_rate=dict(ce=5e-3, dlsm=5e-3, dlsm_ce=5e-3),
+            batch_size=500,
+            steps=2200,
+            learning_rate=dict(ce=1e-2, dlsm=1e-2, dlsm_ce=1e-2),
+            warmup=100,
             schedule="cosine",
-            ema=0.99,
+            ema=0.998,
             times="stratified",
+            focus=0.85,
         )
     )
     config.sampling = ConfigDict(
@@ -46,7 +52,7 @@ def default_config():
             langevin_steps=1000,
             langevin_step=3.5,
             langevin_rule="unadjusted",  # unadjusted: at one sigma; published: see sampling/langevin.py, rising sigma
-            reverse_steps=500,
+            reverse_steps=300,
         )
     )
     config.evaluation = ConfigDict(
@@ -84,7 +90,7 @@ POSITIVE = (
     "training.steps_per_call",
     "training.checkpoint_every",
 )
-NOT_NEGATIVE = ("seed", "classifier.ce_weight", "training.max_rollbacks")
+NOT_NEGATIVE = ("seed", "score.warmup", "classifier.warmup", "classifier.ce_weight", "training.max_rollbacks")
 SPLIT_OVER_DEVICES = ("score.batch_size", "classifier.batch_size", "sampling.count")
 
 
@@ -95,7 +101,7 @@ def validate(config):
         config,
         POSITIVE,
         NOT_NEGATIVE,
-        below_one=("score.ema", "classifier.ema"),
+        below_one=("score.ema", "classifier.ema", "score.focus", "classifier.focus"),
         at_least_two=("sampling.reverse_steps",),
     )
     check_order(
@@ -104,4 +110,7 @@ def validate(config):
         ("evaluation.sigma", "sde.sigma_max"),
         ("evaluation.neighbours", "sampling.count"),
     )
+    low, high = config.sde.focus
+    if not config.sde.sigma_min <= low < high <= config.sde.sigma_max:
+        raise UserError(f"config.sde.focus is {(low, high)}: it must rise, within sigma_min and sigma_max")
     check_devices(config, SPLIT_OVER_DEVICES)

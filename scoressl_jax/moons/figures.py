@@ -9,15 +9,19 @@ from scoressl_jax.figures import BLUE, GREY, ORANGE, png_of, styled
 CLASS_COLORS = (ORANGE, BLUE)
 LOSS_COLORS = {"ce": GREY, "dlsm": ORANGE, "dlsm_ce": BLUE}
 SHOWN = 1000  # samples of a class in a scatter plot
+LONGEST = 0.6  # length at which arrows are cut
 
 
 @styled
 def columns(at, posteriors, samples, titles, extent=(40, 25)):
     """A column a method, as figure 1 of Chao et al. 2022: the posterior field of either class, then samples -> PNG.
 
-    at `[J, 2]`; posteriors `{method: [2, J, 2]}`, every arrow to one scale, long ones cut, so that columns compare;
-    samples `{method: [2, N, 2]}`, empty without; titles `{method: text}`.
+    at `[J, 2]`, a square grid, of which every other row and column is drawn; posteriors `{method: [2, J, 2]}`, every
+    arrow to one scale, long ones cut, so that columns compare; samples `{method: [2, N, 2]}`, empty without; titles
+    `{method: text}`.
     """
+    side = round(len(at) ** 0.5)
+    drawn = np.arange(len(at)).reshape(side, side)[::2, ::2].ravel()
     rows = 3 if samples else 2
     figure = Figure(figsize=(2.6 * len(titles), 1.75 * rows), dpi=170, layout="constrained")
     panels = figure.subplots(rows, len(titles), squeeze=False)
@@ -26,10 +30,11 @@ def columns(at, posteriors, samples, titles, extent=(40, 25)):
     for column, (method, title) in zip(panels.T, titles.items(), strict=True):
         column[0].set_title(title)
         for c in (0, 1):
-            u = posteriors[method][c]
-            length = np.linalg.norm(u, axis=-1, keepdims=True)
-            u = u / np.maximum(length / 0.6, 1)
-            column[c].quiver(*at.T, *u.T, color=CLASS_COLORS[c], angles="xy", scale=0.12, scale_units="xy", width=0.004)
+            u = posteriors[method][c][drawn]
+            u = u / np.maximum(np.linalg.norm(u, axis=-1, keepdims=True) / LONGEST, 1)
+            column[c].quiver(
+                *at[drawn].T, *u.T, color=CLASS_COLORS[c], angles="xy", scale=0.09, scale_units="xy", width=0.006
+            )
         if samples:
             draw_samples(column[2], samples[method])
     for axes, text in zip(panels[:, 0], ("upper class", "lower class", "samples"), strict=False):

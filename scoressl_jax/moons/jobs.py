@@ -10,7 +10,6 @@ import numpy as np
 from scoressl_jax import guidance
 from scoressl_jax.data.moons import load_moons
 from scoressl_jax.evaluation.score_error import grid, oracle
-from scoressl_jax.fields import choose
 from scoressl_jax.losses.objective import Objective
 from scoressl_jax.losses.score_matching import denoising_score_matching, sample_times
 from scoressl_jax.models import moons as networks
@@ -39,6 +38,11 @@ class Study:
     posterior: np.ndarray
     prior: np.ndarray
 
+    def focus(self, stage):
+        """(share, times) that a stage's noise levels keep to; () where it has none."""
+        low, high = (float(self.sde.inverse_std(sigma)) for sigma in self.config.sde.focus)
+        return (stage.focus, low, high) if stage.focus else ()
+
     def score_fn(self, params):
         return guidance.make_score_fn(self.sde, lambda x, s: self.score_network.apply(params, x, s))
 
@@ -50,15 +54,16 @@ def build(config):
     validate(config)
     points, labels = load_moons()
     at, sde, sigma = grid(), VE(config.sde.sigma_min, config.sde.sigma_max), config.evaluation.sigma
-    scores = {"scaled": networks.ScaledScore, "published": networks.PublishedScore}
-    classifiers = {"scaled": networks.ScaledClassifier, "published": networks.PublishedClassifier}
+    std = tuple(points.std(0))
+    scores = {"scaled": lambda: networks.ScaledScore(std), "published": networks.PublishedScore}
+    classifiers = {"scaled": lambda: networks.ScaledClassifier(std), "published": networks.PublishedClassifier}
     return Study(
         config,
         points,
         labels,
         sde,
-        choose("score.network", config.score.network, scores)(),
-        choose("classifier.network", config.classifier.network, classifiers)(),
+        scores[config.score.network](),
+        classifiers[config.classifier.network](),
         float(sde.inverse_std(sigma)),
         at,
         *oracle(at, points, labels, sigma),
@@ -79,7 +84,7 @@ def make_batch(arrays, indices, _):
 def make_job(study, name, stage, learning_rate, network, loss_fn, pools, measure, frozen=()):
     """A Job that trains one network for each of `pools`, a list of indices into the points."""
     config = study.config
-    optimizer = make_optimizer(learning_rate, 0.0, 0, 0.0, stage.schedule, stage.steps)
+    optimizer = make_optimizer(learning_rate, 0.0, stage.warmup, 0.0, stage.schedule, stage.steps)
     keys = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), 1), len(pools))
     names = [f"run{r}" for r in range(len(pools))]
     return Job(
@@ -110,22 +115,24 @@ def distance(scores, true):
     return jnp.linalg.norm(scores - true, axis=-1).mean()
 
 
-def score_job(study):
+def score_job(study, which=(PRIOR, UPPER, LOWER)):
     """Denoising score matching on all points, on the upper and on the lower ones."""
     s = study.config.score
+    focus = study.focus(s)
 
     def loss_fn(params, frozen, batch, key):
         key_t, key_z = jax.random.split(key)
-        t, z = sample_times(key_t, len(batch["x"]), s.times), jax.random.normal(key_z, batch["x"].shape)
+        t, z = sample_times(key_t, len(batch["x"]), s.times, focus), jax.random.normal(key_z, batch["x"].shape)
         loss = denoising_score_matching(study.score_fn(params), study.sde, batch["x"], t, z, power=s.power)
         return loss, {}
 
     def measure(params, frozen):
         true = (study.prior, *study.posterior)
-        errors = [distance(study.score_fn(one(params, i))(*on_grid(study)), true[i]) for i in (PRIOR, UPPER, LOWER)]
-        return {f"score_error_{i}": error for i, error in enumerate(errors)}
+        fields = [study.score_fn(one(params, row))(*on_grid(study)) for row in range(len(which))]
+        return {f"score_error_{row}": distance(field, true[which[row]]) for row, field in enumerate(fields)}
 
-    pools = [np.arange(len(study.points)), *(np.flatnonzero(study.labels == c) for c in CLASSES)]
+    every = [np.arange(len(study.points)), *(np.flatnonzero(study.labels == c) for c in CLASSES)]
+    pools = [every[i] for i in which]
     return make_job(study, "score", s, s.learning_rate, study.score_network, loss_fn, pools, measure)
 
 
@@ -133,7 +140,7 @@ def classifier_job(study, loss, score_params):
     """Classifiers trained with `loss` (ce, dlsm, dlsm_ce) beside the frozen score network of all points."""
     c = study.config.classifier
     weights = {"ce": {"ce": 1.0}, "dlsm": {"dlsm": 1.0}, "dlsm_ce": {"dlsm": 1.0, "ce": c.ce_weight}}[loss]
-    objective = Objective(study.sde, weights, c.times, dlsm_power=c.power)
+    objective = Objective(study.sde, weights, c.times, dlsm_power=c.power, focus=study.focus(c))
 
     def loss_fn(params, frozen, batch, key):
         return objective(study.classifier_fn(params), study.score_fn(frozen), batch, key)

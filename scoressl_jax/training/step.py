@@ -60,14 +60,18 @@ def grads_of_runs(loss_fn):
     """The same for R independent runs at once: params and batch have a leading axis `[R]`, run r has noise of its own.
 
     The loss is the sum over runs, so an optimiser that works element by element trains each as if alone; run r logs
-    NAME_r. The runs go one after the other inside the step: batched products would be slower on CPU.
+    NAME_r.
     """
 
     def grads(params, frozen, batch, key):
         runs = jax.tree.leaves(params)[0].shape[0]
         keys = jax.vmap(lambda r: jax.random.fold_in(key, r))(jnp.arange(runs))
-        one = lambda run: grads_of(loss_fn)(run[0], frozen, run[1], run[2])  # noqa: E731
-        (losses, logs), grads = jax.lax.map(one, (params, batch, keys))
+        one = lambda params, batch, key: grads_of(loss_fn)(params, frozen, batch, key)  # noqa: E731
+        if runs == 1:  # batched products of one run would be slower than its own
+            first = jax.tree.map(lambda leaf: leaf[0], (params, batch, keys))
+            (losses, logs), grads = jax.tree.map(lambda leaf: leaf[None], one(*first))
+        else:
+            (losses, logs), grads = jax.vmap(one)(params, batch, keys)
         named = {f"{name}_{r}": values[r] for name, values in ({"loss": losses} | logs).items() for r in range(runs)}
         return (losses.sum(), named), grads
 

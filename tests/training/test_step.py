@@ -189,8 +189,9 @@ def test_a_state_starts_with_its_own_average():
     assert state.ema_params["w"] is not state.params["w"]  # params are donated, the average must outlive them
 
 
-def test_runs_side_by_side_are_runs_alone():
-    """Two runs in one step: each is what it would be alone, with its own batch and noise."""
+@pytest.mark.parametrize("runs", [1, 2])
+def test_runs_side_by_side_are_runs_alone(runs):
+    """Each run of a step is what it would be alone, with its own batch and noise."""
 
     def loss_fn(params, frozen, batch, key):
         noise = jax.random.normal(key, batch["x"].shape)
@@ -198,13 +199,13 @@ def test_runs_side_by_side_are_runs_alone():
         return loss, {"mean": batch["x"].mean()}
 
     optimizer = optax.adam(0.1)
-    params = {"w": jnp.asarray([[1.0, 2.0], [3.0, -1.0]])}
-    batch = {"x": jnp.asarray(np.random.default_rng(0).normal(size=(2, 5, 2)), jnp.float32)}
+    params = {"w": jnp.asarray([[1.0, 2.0], [3.0, -1.0]])[:runs]}
+    batch = {"x": jnp.asarray(np.random.default_rng(0).normal(size=(runs, 5, 2)), jnp.float32)}
     update = make_update(loss_fn, lambda arrays, *_: arrays, optimizer, 0.5, grads_of_runs)
     key = jax.random.key(3)
     state, logs = jax.jit(update)(init_state(params, optimizer), batch, 0.5, None, key)
     key_loss = jax.random.split(jax.random.fold_in(key, 0))[1]
-    for run in range(2):
+    for run in range(runs):
         alone = {"w": params["w"][run]}
         (loss, _), grads = jax.value_and_grad(loss_fn, has_aux=True)(
             alone, 0.5, {"x": batch["x"][run]}, jax.random.fold_in(key_loss, run)
@@ -213,4 +214,4 @@ def test_runs_side_by_side_are_runs_alone():
         np.testing.assert_allclose(state.params["w"][run], alone["w"] + changes["w"], rtol=1e-5)
         assert float(logs[f"loss_{run}"]) == pytest.approx(float(loss), rel=1e-5)
         assert float(logs[f"mean_{run}"]) == pytest.approx(float(batch["x"][run].mean()), rel=1e-5)
-    assert float(logs["loss"]) == pytest.approx(float(logs["loss_0"] + logs["loss_1"]), rel=1e-6)
+    assert float(logs["loss"]) == pytest.approx(sum(float(logs[f"loss_{run}"]) for run in range(runs)), rel=1e-6)
