@@ -3,8 +3,9 @@ table 1, table A3, fig. 5).
 
     python -m scoressl_jax.main --config=configs/moons_dlsm.py --workdir=runs/moons
 
---config.preset=faithful is the released program's experiment: its data, networks, losses, weightings, learning rates,
-batch and 40,002 updates.
+Two and a half minutes on two cores; over three seeds DLSM + CE has D_P 0.017 and 0.018, D_L 0.014 and 0.015 (upper and
+lower class, exact oracle), cross-entropy 0.033 and 0.032. --config.preset=faithful is the released program's
+experiment: its data, networks, losses, weightings, learning rates, batch and 40,002 updates, an hour or more.
 """
 
 from scoressl_jax.moons.config import default_config

@@ -10,11 +10,13 @@ CLASS_COLORS = (ORANGE, BLUE)
 LOSS_COLORS = {"ce": GREY, "dlsm": ORANGE, "dlsm_ce": BLUE}
 SHOWN = 1000  # samples of a class in a scatter plot
 LONGEST = 0.6  # length at which arrows are cut
+FAR = 0.12  # distance to the oracle that is drawn black
 
 
 @styled
 def columns(at, posteriors, samples, titles, extent=(40, 25)):
-    """A column a method, as figure 1 of Chao et al. 2022: the posterior field of either class, then samples -> PNG.
+    """A column a method, as figure 1 of Chao et al. 2022: the posterior field of either class, its distance to the
+    oracle's (mean of both classes, dark is far), then samples -> PNG.
 
     at `[J, 2]`, a square grid, of which every other row and column is drawn; posteriors `{method: [2, J, 2]}`, every
     arrow to one scale, long ones cut, so that columns compare; samples `{method: [2, N, 2]}`, empty without; titles
@@ -22,7 +24,7 @@ def columns(at, posteriors, samples, titles, extent=(40, 25)):
     """
     side = round(len(at) ** 0.5)
     drawn = np.arange(len(at)).reshape(side, side)[::2, ::2].ravel()
-    rows = 3 if samples else 2
+    rows = 4 if samples else 3
     figure = Figure(figsize=(2.6 * len(titles), 1.75 * rows), dpi=170, layout="constrained")
     panels = figure.subplots(rows, len(titles), squeeze=False)
     for axes in panels.ravel():
@@ -35,9 +37,13 @@ def columns(at, posteriors, samples, titles, extent=(40, 25)):
             column[c].quiver(
                 *at[drawn].T, *u.T, color=CLASS_COLORS[c], angles="xy", scale=0.09, scale_units="xy", width=0.006
             )
+        far = np.linalg.norm(posteriors[method] - posteriors["oracle"], axis=-1).mean(0).reshape(side, side)
+        box = (-extent[0], extent[0], -extent[1], extent[1])
+        column[2].imshow(far, cmap="Greys", vmin=0, vmax=FAR, extent=box, origin="lower", interpolation="bilinear")
+        column[2].text(0, -22, f"mean {far.mean():.3f}", ha="center", color="#d01c1c")
         if samples:
-            draw_samples(column[2], samples[method])
-    for axes, text in zip(panels[:, 0], ("upper class", "lower class", "samples"), strict=False):
+            draw_samples(column[3], samples[method])
+    for axes, text in zip(panels[:, 0], ("upper class", "lower class", "distance", "samples"), strict=False):
         axes.set_ylabel(text)
     return png_of(figure)
 
