@@ -52,6 +52,17 @@ def test_each_time_is_uniform(kind):
     assert correlation > 0.99 if kind == "stratified" else abs(correlation) < 0.1
 
 
+@pytest.mark.parametrize("kind", ["stratified", "uniform"])
+def test_focused_times_have_their_share_and_are_uniform_on_each_part(kind):
+    share, low, high = 0.6, 0.3, 0.5
+    t = np.asarray(jax.jit(sample_times, static_argnums=(1, 2, 3))(jax.random.key(1), 20_000, kind, (share, low, high)))
+    inside = (t > low) & (t < high)
+    assert inside.mean() == pytest.approx(share + (1 - share) * (high - low), abs=0.01)
+    for part, start, width in ((t[inside], low, high - low), (t[t < low], 0, low), (t[t > high], high, 1 - high)):
+        assert kstest(part, "uniform", args=(start, width)).pvalue > 0.005
+    assert (t < low).mean() == pytest.approx((1 - share) * low, abs=0.01)
+
+
 # Denoising score matching
 
 
