@@ -19,14 +19,20 @@ FIRST_STAGE = {
     "classifier": "classifier",
     "sampling": "samples",
     "evaluation": "judge",
+    # of the two moons
+    "preset": "score",
+    "evaluation.sigma": "score",
+    "evaluation.scale": "samples",
+    "evaluation.neighbours": "evaluation",
 }
-FREE = ("data.path", "data.download", "training", "preset")
+FREE = ("data.path", "data.download", "training")
 MADE_BY = {  # patterns of paths
     "score": "checkpoints/score",
     "classifier": "checkpoints/classifier*",
     "samples": "samples/samples.npz",
     "judge": "checkpoints/judge",
     "evaluation": "evaluation.npz",
+    "score errors": "score_fields.npz",
 }
 
 
@@ -47,7 +53,7 @@ def adopt_config(config, workdir, command):
             old = dict(flat(json.loads(path.read_text())))
         except (ValueError, AttributeError) as error:
             raise UserError(f"{path} cannot be read ({error}): restore or delete it") from None
-        for name, value in flat(new):
+        for name, value in sorted(flat(new), key=lambda item: item[0] != "preset"):  # it explains the others
             # A field that the run does not have is newer than the run.
             if name in old and old[name] != value and not name.startswith(FREE):
                 refuse_change(workdir, name, old[name], value)

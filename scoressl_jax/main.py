@@ -38,13 +38,15 @@ def parse(argv):
         left = own(["main", *rest])
         config = own.config
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
-        message = one_line(error)
+        message, hint = one_line(error), ""
+        if not isinstance(error, flags.Error):
+            hint = f" (all fields: {modules_of(base)[0].__name__.replace('.', '/')}.py)"
         if isinstance(error, AttributeError | KeyError):
             while error.args and isinstance(error.args[0], Exception):  # the library wraps its own KeyError
                 error = error.args[0]
             words = str(error.args[0] if error.args else error)
             message = f"there is no config field {'. '.join(words.splitlines())}"
-        raise UserError(f"command line: {message} (all fields: scoressl_jax/config.py)") from None
+        raise UserError(f"command line: {message}{hint}") from None
     if left[1:]:
         raise UserError(f"command line: {left[1]!r} is not a flag; write --name=value")
     if not own.workdir and own.mode != "check":

@@ -110,6 +110,8 @@ def validate(config):
         ("evaluation.sigma", "sde.sigma_max"),
         ("evaluation.neighbours", "sampling.count"),
     )
+    if len(config.sde.focus) != 2:
+        raise UserError(f"config.sde.focus is {tuple(config.sde.focus)}: give two noise levels, (low, high)")
     low, high = config.sde.focus
     if not config.sde.sigma_min <= low < high <= config.sde.sigma_max:
         raise UserError(f"config.sde.focus is {(low, high)}: it must rise, within sigma_min and sigma_max")

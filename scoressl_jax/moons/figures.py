@@ -73,8 +73,10 @@ def interval(values):
 
 
 @styled
-def curves(series, title, ylabel, names, reference=None):
-    """series {loss: (steps [N], values [R, N])} -> PNG of mean and 95 % interval over runs, on a logarithmic y axis.
+def curves(series, title, names, reference=None):
+    """series {loss: (steps [N], values [R, N])} -> PNG of mean and 95 % interval over runs.
+
+    The y axis is logarithmic where the means span more than a factor of ten.
 
     reference: None, or (value, text) of a level line.
     """
@@ -87,6 +89,11 @@ def curves(series, title, ylabel, names, reference=None):
     if reference:
         axes.axhline(reference[0], color=GREY, linestyle="--", linewidth=1)
         axes.text(axes.get_xlim()[1], reference[0], reference[1], ha="right", va="bottom", color="#666666", fontsize=8)
-    axes.set(title=title, xlabel="iteration", ylabel=ylabel, ylim=(0, None))
+    axes.set(title=title, xlabel="step")
+    means = np.concatenate([values.mean(0) for _, values in series.values()])
+    if means.max() > 10 * means.min() > 0:
+        axes.set(yscale="log", ylim=(means.min() / 1.3, means.max() * 2))
+    else:
+        axes.set_ylim(0, None)
     axes.legend()
     return png_of(figure)

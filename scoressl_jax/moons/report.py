@@ -13,7 +13,7 @@ from scoressl_jax.moons.config import LOSSES
 CLASSES = ("upper", "lower")
 TITLES = {
     "base": "(a) base: CE",
-    "scaling": "(b) scaling",
+    "scaling": "(b) scaled by alpha",
     "posterior_sm": "(c) posterior SM",
     "dlsm_ce": "(d) DLSM + CE",
     "oracle": "(e) oracle",
@@ -41,7 +41,7 @@ def write_report(workdir):
             section("fields", "Posterior scores and samples", columns(run, fields)),
             section("errors", "Score errors", errors(run, zero_error(fields))),
             section("samples", "Samples", samples(run)),
-            section("curves", "Why: errors while training", error_curves(run, zero_error(fields))),
+            section("curves", "Errors while training", error_curves(run, zero_error(fields))),
             section("training", "Training", training(run)),
             section("settings", "Settings", report.settings(run)),
             section("command", "How to repeat it", run.command and f"<pre><code>{escape(run.command)}</code></pre>"),
@@ -100,13 +100,14 @@ def columns(run, fields):
     caption = (
         "A column a method; arrows are posterior scores of the upper class (first row) and of the lower class (second "
         "row), all to one scale and cut where very long; then how far they are from the oracle's, black from "
-        f"{pictures.FAR:g} on; then samples of Langevin dynamics at this noise level."
+        f"{pictures.FAR:g} on, mean of both classes; then samples of Langevin dynamics at this noise level, which "
+        "should look like the oracle's: moons blurred by the noise. Samples that look tidier than that are wrong too."
     )
     parts = [report.picture(run, "fields", png, caption, "grid")]
     if run.samples:
         clean = {m: np.stack([run.samples[f"reverse_sde_{m}_{c}"] for c in (0, 1)]) for m in TITLES}
         png = pictures.scatter(clean, TITLES)
-        caption = "Samples of the whole reverse SDE, which should lie on the two half circles, each class on its own."
+        caption = "Samples of the whole reverse SDE: they should cover the half circles, each class its own, to the ends."
         parts.append(report.picture(run, "reverse_sde", png, caption, "grid"))
     return "\n".join(parts)
 
@@ -119,7 +120,7 @@ def zero_error(fields):
 
 
 def errors(run, zero):
-    if not measured(run):
+    if not measured(run) or zero is None:
         return ""
     rows = []
     for method, title in METHODS.items():
@@ -152,7 +153,8 @@ def samples(run):
         "Precision, recall, density and coverage", table(("Method", "Class", "Samples", *names), rows)
     ) + (
         f"<p>With {k} neighbours: samples of Langevin dynamics against data with the same noise, samples of the "
-        "reverse SDE against clean data.</p>"
+        "reverse SDE against clean data. Precision: share of samples near data; recall: share of data near samples; "
+        "density and coverage: their counterparts that outliers move less.</p>"
     )
 
 
@@ -169,16 +171,20 @@ def error_curves(run, zero):
     texts = {
         "score_error": (
             "score error D_L, both classes",
-            "Error of the likelihood score, which only DLSM asks for: cross-entropy leaves it where it falls.",
+            "Error of the likelihood score, which DLSM makes small directly and cross-entropy only by the way.",
             zero and (zero, "predicting zero"),
         ),
-        "ce": ("cross-entropy", "Cross-entropy on noisy points: a lower one does not mean a better gradient.", None),
+        "ce": (
+            "cross-entropy",
+            "Cross-entropy on noisy points: DLSM alone leaves it free, and its gradients are as good all the same.",
+            None,
+        ),
     }
     for name, (ylabel, text, reference) in texts.items():
         series = {loss: run_curves(run, loss, name) for loss in LOSSES}
         series = {loss: found for loss, found in series.items() if found is not None}
         if series:
-            png = pictures.curves(series, ylabel, "", LOSS_NAMES, reference)
+            png = pictures.curves(series, ylabel, LOSS_NAMES, reference)
             runs = len(next(iter(series.values()))[1])
             spread = f" Mean and 95 % interval over {runs} runs." if runs > 1 else " One run."
             parts.append(report.picture(run, f"curve_{name}", png, text + spread))
@@ -192,10 +198,15 @@ def training(run):
         if found is not None:
             png = figures.training_curve(f"{stage}: loss", {"loss": found})
             parts.append(
-                report.picture(run, f"training_{stage}", png, "Sum over the networks that train side by side.")
+                report.picture(
+                    run,
+                    f"training_{stage}",
+                    png,
+                    "Loss, summed over the networks that train side by side, and its running mean.",
+                )
             )
     cost = table(
-        ("Stage", "Seconds", "Steps", "Networks", "Parameters of each"),
+        ("Stage", "Seconds", "Steps", "Networks (of each loss)", "Parameters of each"),
         [
             ("score", *(run.result("score", key) for key in ("seconds", "steps", "networks", "parameters"))),
             ("classifier", *(run.result("classifier", key) for key in ("seconds", "steps", "runs", "parameters"))),

@@ -137,6 +137,22 @@ def test_again_it_does_nothing_and_a_change_is_refused(run, program):
     assert "checkpoints/score" not in outcome.complaint
 
 
+@pytest.mark.parametrize(
+    ("flag", "words"),
+    [
+        ("evaluation.scale=5.0", "score_fields.npz"),
+        ("evaluation.sigma=3.0", "checkpoints/score"),
+        ("evaluation.neighbours=4", "score_fields.npz"),
+        ("preset=faithful", "config.preset is"),
+    ],
+)
+def test_changes_of_what_is_measured_are_refused(flag, words, run, call_main):
+    config = () if flag.startswith("evaluation") else SMALL
+    code, said = call_main(f"--workdir={run[0]}", *config, f"--config.{flag}", "--mode=report")
+    assert code == 2
+    assert words in said
+
+
 def test_a_stage_asks_for_those_before_it(call_main, tmp_path):
     for mode, words in (("train_classifier", "--mode=train_score"), ("sample", "--mode=train_")):
         code, said = call_main(f"--config={CONFIG}", f"--workdir={tmp_path / 'run'}", f"--mode={mode}")
