@@ -107,7 +107,7 @@ def columns(run, fields):
     if run.samples:
         clean = {m: np.stack([run.samples[f"reverse_sde_{m}_{c}"] for c in (0, 1)]) for m in TITLES}
         png = pictures.scatter(clean, TITLES)
-        caption = "Samples of the whole reverse SDE: they should cover the half circles, each class its own, to the ends."
+        caption = "Samples of the whole reverse SDE: they should cover the half circles to their ends, class by class."
         parts.append(report.picture(run, "reverse_sde", png, caption, "grid"))
     return "\n".join(parts)
 
