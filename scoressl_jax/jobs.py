@@ -56,9 +56,7 @@ def make_job(name, experiment, stage, loss_fn, init_params, pools, batch_sizes, 
         batch_sizes=batch_sizes,
         steps=stage.steps,
         seed=config.seed,
-        steps_per_call=config.training.steps_per_call,
-        checkpoint_every=config.training.checkpoint_every,
-        max_rollbacks=config.training.max_rollbacks,
+        **config.training,  # steps_per_call, checkpoint_every, max_rollbacks
     )
 
 

@@ -40,7 +40,7 @@ def parse(argv):
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
         message, hint = one_line(error), ""
         if not isinstance(error, flags.Error):
-            hint = f" (all fields: {modules_of(base)[0].__name__.replace('.', '/')}.py)"
+            hint = f" (all fields: {module_of(base, 'config').__name__.replace('.', '/')}.py)"
         if isinstance(error, AttributeError | KeyError):
             while error.args and isinstance(error.args[0], Exception):  # the library wraps its own KeyError
                 error = error.args[0]
@@ -99,18 +99,18 @@ def config_of_run(workdir):
         raise UserError("command line: --config=FILE is missing, and --workdir holds no run to take it from")
     try:
         values = json.loads(path.read_text())
-        config = modules_of(values)[0].default_config()
+        config = module_of(values, "config").default_config()
         config.update(values)
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise UserError(f"{path} cannot be read ({one_line(error)}): restore or delete it") from None
     return config
 
 
-def modules_of(config):
-    """Names of the modules of a config's kind: (what declares its fields, what checks it, what runs it)."""
-    moons = config.get("data", {}).get("name") == "moons"
-    names = ("moons.config", "moons.study", "moons.study") if moons else ("config", "check", "pipeline")
-    return [importlib.import_module(f"scoressl_jax.{name}") for name in names]
+def module_of(config, part):
+    """The module that declares a config kind's fields (`config`), checks them (`check`) or runs it (`pipeline`)."""
+    if config.get("data", {}).get("name") == "moons":
+        part = {"config": "moons.config", "check": "moons.study", "pipeline": "moons.study"}[part]
+    return importlib.import_module(f"scoressl_jax.{part}")
 
 
 def keep_freed_memory():
@@ -135,7 +135,7 @@ def use_cores(config):
     flags = os.environ.get("XLA_FLAGS", "")
     if "host_platform_device_count" not in flags and not distributed():
         cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
-        devices = usable_cores(config, modules_of(config)[0].SPLIT_OVER_DEVICES, cores)
+        devices = usable_cores(config, module_of(config, "config").SPLIT_OVER_DEVICES, cores)
         with contextlib.suppress(RuntimeError):  # a notebook that has used jax keeps the devices it has
             jax.config.update("jax_num_cpu_devices", devices)
         if devices > 1:
@@ -191,11 +191,10 @@ def main(argv):
         config, workdir, mode, command = parse(argv)
         prepare_jax()
         use_cores(config)
-        _, checker, runner = modules_of(config)
         if mode == "check":
-            checker.check(config)
+            module_of(config, "check").check(config)
         else:
-            runner.execute(mode, config, workdir, command)
+            module_of(config, "pipeline").execute(mode, config, workdir, command)
         return 0
     except (UserError, Diverged, Interrupted) as end:
         print(f"scoressl_jax: {one_line(end)}", file=sys.stderr)

@@ -177,13 +177,7 @@ def report(run):
         print(summary(run.workdir))
 
 
-STAGES = {
-    "train_score": train_score,
-    "train_classifier": train_classifier,
-    "sample": sample,
-    "evaluate": evaluate,
-    "report": report,
-}
+STAGES = (train_score, train_classifier, sample, evaluate, report)
 
 
 def execute(mode, config, workdir, command):

@@ -61,11 +61,11 @@ def require_finished(run, name, steps, mode):
 
 
 def run_stages(mode, stages, experiment, workdir, data):
-    """Run one of `stages`, or all of them in order (`run`); `data` is recorded first."""
+    """Run one of `stages`, functions of a run, by its name, or all in order (`run`); `data` is recorded first."""
     with StopSignal() as stop:
         run = Run(Path(workdir), experiment, stop)
         run.record(data=data)
-        for name, stage in stages.items():
-            if mode in ("run", name):
+        for stage in stages:
+            if mode in ("run", stage.__name__):
                 stop.check()
                 stage(run)

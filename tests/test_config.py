@@ -11,7 +11,7 @@ from scoressl_jax import config as config_module
 from scoressl_jax.config import BELOW_ONE, FRACTIONS, NAMES, NOT_NEGATIVE, POSITIVE, default_config, validate
 from scoressl_jax.errors import UserError
 from scoressl_jax.fields import choose
-from scoressl_jax.main import modules_of
+from scoressl_jax.main import module_of
 
 
 def changed(**fields):
@@ -40,7 +40,7 @@ def test_every_config_file_is_valid(request):
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         config = module.get_config()
-        modules_of(config)[0].validate(config)
+        module_of(config, "config").validate(config)
 
 
 def test_unknown_fields_and_wrong_types_are_refused_by_the_config_itself():

@@ -10,11 +10,12 @@ CLASS_COLORS = (ORANGE, BLUE)
 LOSS_COLORS = {"ce": GREY, "dlsm": ORANGE, "dlsm_ce": BLUE}
 SHOWN = 1000  # samples of a class in a scatter plot
 LONGEST = 0.6  # length at which arrows are cut
+PLANE = dict(xticks=[], yticks=[], xlim=(-40, 40), ylim=(-25, 25), aspect="equal")
 FAR = 0.12  # distance to the oracle that is drawn black
 
 
 @styled
-def columns(at, posteriors, samples, titles, extent=(40, 25)):
+def columns(at, posteriors, samples, titles):
     """A column a method, as figure 1 of Chao et al. 2022: the posterior field of either class, its distance to the
     oracle's (mean of both classes, dark is far), then samples -> PNG.
 
@@ -28,7 +29,7 @@ def columns(at, posteriors, samples, titles, extent=(40, 25)):
     figure = Figure(figsize=(2.6 * len(titles), 1.75 * rows), dpi=170, layout="constrained")
     panels = figure.subplots(rows, len(titles), squeeze=False)
     for axes in panels.ravel():
-        axes.set(xticks=[], yticks=[], xlim=(-extent[0], extent[0]), ylim=(-extent[1], extent[1]), aspect="equal")
+        axes.set(**PLANE)
     for column, (method, title) in zip(panels.T, titles.items(), strict=True):
         column[0].set_title(title)
         for c in (0, 1):
@@ -38,7 +39,7 @@ def columns(at, posteriors, samples, titles, extent=(40, 25)):
                 *at[drawn].T, *u.T, color=CLASS_COLORS[c], angles="xy", scale=0.09, scale_units="xy", width=0.006
             )
         far = np.linalg.norm(posteriors[method] - posteriors["oracle"], axis=-1).mean(0).reshape(side, side)
-        box = (-extent[0], extent[0], -extent[1], extent[1])
+        box = (*PLANE["xlim"], *PLANE["ylim"])
         column[2].imshow(far, cmap="Greys", vmin=0, vmax=FAR, extent=box, origin="lower", interpolation="bilinear")
         column[2].text(0, -22, f"mean {far.mean():.3f}", ha="center", color="#d01c1c")
         if samples:
@@ -49,12 +50,11 @@ def columns(at, posteriors, samples, titles, extent=(40, 25)):
 
 
 @styled
-def scatter(samples, titles, extent=(40, 25)):
+def scatter(samples, titles):
     """A panel a method with samples `{method: [2, N, 2]}` of either class -> PNG."""
     figure = Figure(figsize=(2.6 * len(titles), 1.95), dpi=170, layout="constrained")
     for axes, (method, title) in zip(figure.subplots(1, len(titles), squeeze=False)[0], titles.items(), strict=True):
-        axes.set(xticks=[], yticks=[], xlim=(-extent[0], extent[0]), ylim=(-extent[1], extent[1]), aspect="equal")
-        axes.set_title(title)
+        axes.set(title=title, **PLANE)
         draw_samples(axes, samples[method])
     return png_of(figure)
 

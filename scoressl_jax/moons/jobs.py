@@ -99,10 +99,8 @@ def make_job(study, name, stage, learning_rate, network, loss_fn, pools, measure
         batch_sizes=dict.fromkeys(names, stage.batch_size),
         steps=stage.steps,
         seed=config.seed,
-        steps_per_call=config.training.steps_per_call,
-        checkpoint_every=config.training.checkpoint_every,
-        max_rollbacks=config.training.max_rollbacks,
         measure=measure,
+        **config.training,  # steps_per_call, checkpoint_every, max_rollbacks
     )
 
 

@@ -34,14 +34,15 @@ def write_report(workdir):
     """Write figures/*.png and report.html of the study in `workdir`; returns the page's path."""
     run = report.read_run(workdir)
     fields = report.read_file(run.workdir / "score_fields.npz")
+    zero = zero_error(fields)
     body = "\n".join(
         [
             headline(run),
             section("question", "The question", question(run)),
             section("fields", "Posterior scores and samples", columns(run, fields)),
-            section("errors", "Score errors", errors(run, zero_error(fields))),
+            section("errors", "Score errors", errors(run, zero)),
             section("samples", "Samples", samples(run)),
-            section("curves", "Errors while training", error_curves(run, zero_error(fields))),
+            section("curves", "Errors while training", error_curves(run, zero)),
             section("training", "Training", training(run)),
             section("settings", "Settings", report.settings(run)),
             section("command", "How to repeat it", run.command and f"<pre><code>{escape(run.command)}</code></pre>"),

@@ -121,10 +121,8 @@ def arrays_of(run, method, label):
 def samplers(study):
     """{name: (keys, score_fn) -> x [B, 2]}."""
     s = study.config.sampling
-    times = np.full(s.langevin_steps, study.time)
-    if s.langevin_rule == "published":
-        times = np.arange(s.langevin_steps) / s.langevin_steps
     swapped = s.langevin_rule == "published"
+    times = np.arange(s.langevin_steps) / s.langevin_steps if swapped else np.full(s.langevin_steps, study.time)
     return {
         "langevin": lambda keys, score_fn: langevin(keys, score_fn, times, (2,), s.langevin_step, swapped),
         "reverse_sde": lambda keys, score_fn: predictor_corrector(
@@ -184,9 +182,8 @@ def evaluate(run):
     errors = {m: {str(c): score_errors(fields, m, c, oracles) for c in jobs.CLASSES} for m in METHODS}
     if samples.exists():
         with np.load(samples) as drawn:
-            for method in METHODS:
-                for c in jobs.CLASSES:
-                    errors[method][str(c)] |= sample_measures(study, drawn, method, c)
+            for method, c in itertools.product(METHODS, jobs.CLASSES):
+                errors[method][str(c)] |= sample_measures(study, drawn, method, c)
     run.record(score_error=errors)
     if run.first_process:
         write_npz(path, **fields)
@@ -204,7 +201,8 @@ def score_fields(run):
     for method in CLASSIFIER_OF:
         for c in jobs.CLASSES:
             _, (score, classifier, scale, _) = arrays_of(run, method, c)
-            likelihood = scale * jobs.likelihood_scores(study.classifier_fn(classifier), x, t)[c]
+            g = guidance.log_likelihood_grad(study.classifier_fn(classifier), x, t, jnp.full(len(x), c))
+            likelihood = scale * g
             fields[f"{method}_likelihood_{c}"] = np.asarray(likelihood)
             fields[f"{method}_posterior_{c}"] = np.asarray(study.score_fn(score)(x, t) + likelihood)
     return fields
@@ -239,13 +237,7 @@ def report(run):
         print(summary(run.workdir))
 
 
-STAGES = {
-    "train_score": train_score,
-    "train_classifier": train_classifier,
-    "sample": sample,
-    "evaluate": evaluate,
-    "report": report,
-}
+STAGES = (train_score, train_classifier, sample, evaluate, report)
 
 
 def execute(mode, config, workdir, command):

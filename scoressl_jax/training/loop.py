@@ -57,7 +57,7 @@ def train(job, workdir, stop):
     sharding = replicated(mesh)
     run = make_multi_update(job.update, mesh)
     arrays, frozen = jax.device_put((job.arrays, job.frozen), sharding)
-    measure = jax.jit(job.measure or (lambda *_: {}), out_shardings=sharding)
+    measure = jax.jit(job.measure, out_shardings=sharding) if job.measure else lambda *_: {}
     checkpoints = Checkpoints(f"{workdir}/checkpoints/{job.name}")
     state = restore_or_init(job, checkpoints, sharding)
     step, attempt = int(state.step), int(state.attempt)
