@@ -10,6 +10,7 @@ from scoressl_jax.files import write_json
 # What each field changes: the first stage that depends on it; later stages follow.
 FIRST_STAGE = {
     "seed": "score",
+    "dtype": "score",
     "regime": "classifier",
     "data": "classifier",
     "data.name": "score",

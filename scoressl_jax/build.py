@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from scoressl_jax import guidance
-from scoressl_jax.config import validate
+from scoressl_jax.config import DTYPES, validate
 from scoressl_jax.data import splits
 from scoressl_jax.data.dataset import Dataset
 from scoressl_jax.errors import UserError
 from scoressl_jax.fields import choose
 from scoressl_jax.models.mlp import MLP, MLPClassifier
 from scoressl_jax.models.ncsnpp import NCSNpp
+from scoressl_jax.models.resnet import ResNet
 from scoressl_jax.models.scaling import ScoreNetwork
 from scoressl_jax.models.wide_resnet import WideResNet
 from scoressl_jax.sampling.predictor_corrector import predictor_corrector
@@ -141,7 +142,8 @@ def build_sde(config):
 
 
 def build_score_network(config):
-    score = config.score
+    score, dtype = config.score, DTYPES[config.dtype]
+    kind = "positional" if score.scaling in ("time", "index") else "fourier"
     body = choose(
         "score.network",
         score.network,
@@ -153,22 +155,27 @@ def build_score_network(config):
                 tuple(score.attention),
                 score.dropout,
                 score.embedding,
+                kind,
+                score.fir,
+                score.pyramid,
+                dtype,
             ),
-            "mlp": lambda: MLP(score.width, score.blocks, score.dropout, score.embedding),
+            "mlp": lambda: MLP(score.width, score.blocks, score.dropout, score.embedding, dtype),
         },
     )()
-    return ScoreNetwork(body, score.scaling)
+    return ScoreNetwork(body, score.scaling, build_sde(config) if kind == "positional" else None)
 
 
 def build_classifier_network(config, num_classes):
-    c = config.classifier
+    c, dtype = config.classifier, DTYPES[config.dtype]
     assisted = c.kind == "denoising_assisted"
     return choose(
         "classifier.network",
         c.network,
         {
-            "wide_resnet": lambda: WideResNet(num_classes, c.depth, c.widen, c.norm, assisted, c.embedding),
-            "mlp": lambda: MLPClassifier(num_classes, c.width, c.blocks, assisted, c.embedding),
+            "wide_resnet": lambda: WideResNet(num_classes, c.depth, c.widen, c.norm, assisted, c.embedding, dtype),
+            "resnet": lambda: ResNet(num_classes, c.depth, c.width, c.norm, assisted, c.embedding, dtype),
+            "mlp": lambda: MLPClassifier(num_classes, c.width, c.blocks, assisted, c.embedding, dtype),
         },
     )()
 

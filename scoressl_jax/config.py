@@ -3,12 +3,18 @@
 Files in configs/ start from `default_config()` and change what they need.
 """
 
+import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from scoressl_jax.errors import UserError
 from scoressl_jax.fields import check_devices, check_names, check_order, check_ranges
 from scoressl_jax.losses.objective import UNLABELED_TERMS
+from scoressl_jax.models.ncsnpp import PYRAMIDS
+from scoressl_jax.models.resnet import STAGES
+from scoressl_jax.models.scaling import SCALINGS
 from scoressl_jax.sampling.predictor_corrector import CORRECTORS, PREDICTORS
+
+DTYPES = {"float32": None, "bfloat16": jnp.bfloat16}  # None: as the inputs are
 
 
 def default_config():
@@ -19,6 +25,7 @@ def default_config():
     config = ConfigDict()
     config.seed = 0
     config.regime = "ssl"  # supervised (labelled images alone), ssl, pu (positive and unlabelled)
+    config.dtype = "float32"  # float32, bfloat16: what networks compute in; parameters and sums are always float32
 
     config.data = ConfigDict(
         dict(
@@ -45,12 +52,16 @@ def default_config():
     )
     config.score = ConfigDict(
         dict(
+            # Weights to take in place of training: run:DIR, score_sde_torch:FILE.pth, score_sde_flax:FILE.
+            init_from="",
             network="ncsnpp",  # ncsnpp, mlp
-            scaling="gaussian",  # sigma: as released by score_sde; gaussian: see models/scaling.py
+            scaling="gaussian",  # ours; score_sde's are sigma (VE), time (VP, sub-VP), index (VE, discrete levels)
             width=16,  # channels at full resolution; mlp: units a layer
             multipliers=(1, 1),  # ncsnpp: of the width, one a resolution level
             blocks=1,  # residual blocks; ncsnpp: a level
             attention=(),  # ncsnpp: resolutions with attention; the middle always has it
+            fir=True,  # ncsnpp: FIR filters where the resolution changes
+            pyramid="residual",  # ncsnpp: how the shrunk image enters each level: residual, skip, none
             dropout=0.0,
             embedding=16,
             batch_size=64,
@@ -69,12 +80,12 @@ def default_config():
     config.classifier = ConfigDict(
         dict(
             kind="denoising_assisted",  # noisy, denoising_assisted
-            network="wide_resnet",  # wide_resnet, mlp
-            depth=10,  # wide_resnet: WRN-depth-widen
+            network="wide_resnet",  # wide_resnet, resnet, mlp
+            depth=10,  # wide_resnet: WRN-depth-widen; resnet: 18, 34
             widen=1,
-            norm="group",  # wide_resnet: group, instance++
+            norm="group",  # wide_resnet, resnet: group, instance++
             embedding=16,
-            width=256,  # mlp: units a layer
+            width=256,  # mlp: units a layer; resnet: channels of the first stage
             blocks=2,  # mlp
             batch_size=16,  # labelled images a step
             unlabeled_batch_size=32,
@@ -132,7 +143,9 @@ def default_config():
 
 NAMES = {
     "regime": ("supervised", "ssl", "pu"),
-    "score.scaling": ("gaussian", "sigma"),
+    "dtype": tuple(DTYPES),
+    "score.scaling": SCALINGS,
+    "score.pyramid": PYRAMIDS,
     "score.times": ("stratified", "uniform"),
     "score.schedule": ("constant", "cosine"),
     "classifier.kind": ("noisy", "denoising_assisted"),
@@ -201,6 +214,9 @@ def validate(config):
         raise UserError(
             f"config.classifier.depth is {config.classifier.depth}: it must be 6 n + 4 (10, 16, 22, 28 ...)"
         )
+    if config.classifier.network == "resnet" and config.classifier.depth not in STAGES:
+        raise UserError(f"config.classifier.depth is {config.classifier.depth}: a resnet has 18 or 34")
+    validate_scaling(config)
     if config.regime == "pu" and not 0 < config.data.class_prior < 1:
         raise UserError(
             f"config.data.class_prior is {config.data.class_prior}: regime pu needs the share of positives "
@@ -208,6 +224,18 @@ def validate(config):
         )
     validate_terms(config)
     check_devices(config, SPLIT_OVER_DEVICES)
+
+
+def validate_scaling(config):
+    """The networks of score_sde that see a time or an index belong to their processes, and have a U-Net."""
+    scaling, processes = config.score.scaling, {"time": ("vp", "subvp"), "index": ("ve",), "sigma": ("ve",)}
+    if config.sde.name not in processes.get(scaling, (config.sde.name,)):
+        raise UserError(
+            f"config.score.scaling is {scaling!r}, for config.sde.name {' or '.join(processes[scaling])}, but that is "
+            f"{config.sde.name!r}: change one of them"
+        )
+    if scaling in ("time", "index") and config.score.network != "ncsnpp":
+        raise UserError(f"config.score.scaling {scaling!r} is for config.score.network ncsnpp: change one of them")
 
 
 def validate_terms(config):

@@ -100,6 +100,10 @@ class VP(SDE):
         slope = self.beta_max - self.beta_min
         return (jnp.sqrt(self.beta_min**2 - 4 * slope * log_alpha) - self.beta_min) / slope
 
+    def log_alpha_of(self, log_sigma):
+        """Log alpha where the noise-to-signal ratio std / alpha is exp(log_sigma); no time bounds it."""
+        return -0.5 * jax.nn.softplus(2 * log_sigma)
+
     def marginal(self, t):
         log_alpha = self.log_alpha(t)
         return jnp.exp(log_alpha), jnp.sqrt(-jnp.expm1(2 * log_alpha))
@@ -125,6 +129,9 @@ class VP(SDE):
 @dataclass(frozen=True)
 class SubVP(VP):
     """Sub-VP: the mean of VP, std = 1 - alpha^2 (without the root), hence a smaller diffusion."""
+
+    def log_alpha_of(self, log_sigma):
+        return -jnp.arcsinh(jnp.exp(log_sigma) / 2)
 
     def marginal(self, t):
         log_alpha = self.log_alpha(t)

@@ -24,17 +24,34 @@ class FourierEmbedding(nn.Module):
         return jnp.concatenate([jnp.sin(angle), jnp.cos(angle)], axis=-1)
 
 
+def positional_embedding(level, size):
+    """Sines, then cosines, of a number at `size / 2` frequencies from 1 down to 1e-4, `[B] -> [B, size]` (DDPM)."""
+    half = size // 2
+    angle = level[:, None] * jnp.asarray(np.geomspace(1, 1e-4, half), level.dtype)
+    return jnp.concatenate([jnp.sin(angle), jnp.cos(angle)], axis=-1)
+
+
 class NoiseEmbedding(nn.Module):
-    """Embedding of the log noise level for blocks, `[B] -> [B, 4 size]`: Fourier, Dense, swish, Dense."""
+    """Embedding of the noise level for blocks, `[B] -> [B, 4 size]`: features, Dense, swish, Dense. Features are
+    `fourier` (of the log noise level) or `positional` (of a number up to 999)."""
 
     size: int = 128
     scale: float = 16.0
+    kind: str = "fourier"
 
     @nn.compact
-    def __call__(self, log_sigma):
-        h = FourierEmbedding(self.size, self.scale)(log_sigma)
+    def __call__(self, level):
+        if self.kind == "positional":
+            h = positional_embedding(level, self.size)
+        else:
+            h = FourierEmbedding(self.size, self.scale)(level)
         h = nn.Dense(4 * self.size, kernel_init=default_init())(h)
         return nn.Dense(4 * self.size, kernel_init=default_init())(nn.swish(h))
+
+
+def at_least_float32(x):
+    """`x`, where it is bfloat16 as float32, in which every sum over pixels, channels or keys is taken."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 class GroupNorm(nn.Module):
@@ -49,14 +66,14 @@ class GroupNorm(nn.Module):
         channels = x.shape[-1]
         scale = self.param("scale", nn.initializers.ones, (channels,))
         bias = self.param("bias", nn.initializers.zeros, (channels,))
-        h = x.reshape(x.shape[0], -1, channels)
+        h = at_least_float32(x).reshape(x.shape[0], -1, channels)
         size = channels // self.groups
         by_group = np.kron(np.eye(self.groups), np.full((size, size), 1 / (h.shape[1] * size)))
-        by_group = jnp.asarray(by_group, x.dtype)
+        by_group = jnp.asarray(by_group, h.dtype)
         mean = h.sum(1) @ by_group
         variance = jnp.maximum((h**2).sum(1) @ by_group - mean**2, 0)
         gain = jax.lax.rsqrt(variance + self.epsilon) * scale
-        return (h * gain[:, None] + (bias - mean * gain)[:, None]).reshape(x.shape)
+        return (h * gain[:, None] + (bias - mean * gain)[:, None]).reshape(x.shape).astype(x.dtype)
 
 
 def group_norm(channels, epsilon=1e-6):
@@ -77,12 +94,12 @@ class InstanceNormPlus(nn.Module):
         alpha = self.param("alpha", lambda key, s: 1 + 0.02 * jax.random.normal(key, s), shape)
         gamma = self.param("gamma", lambda key, s: 1 + 0.02 * jax.random.normal(key, s), shape)
         beta = self.param("beta", nn.initializers.zeros, shape)
-        mu = x.mean((1, 2), keepdims=True)
-        centred = x - mu
+        mu = at_least_float32(x).mean((1, 2), keepdims=True)
+        centred = at_least_float32(x) - mu
         h = centred * jax.lax.rsqrt((centred**2).mean((1, 2), keepdims=True) + 1e-5)
         offset = mu - mu.mean(-1, keepdims=True)
         h = h + alpha * offset * jax.lax.rsqrt((offset**2).mean(-1, keepdims=True) + 1e-5)
-        return gamma * h + beta
+        return (gamma * h + beta).astype(x.dtype)
 
 
 FIR = (0.125, 0.375, 0.375, 0.125)  # [1, 3, 3, 1] normalised
@@ -112,6 +129,17 @@ def upsample_fir(x):
 def downsample_fir(x):
     """Halve height and width: FIR, then every second pixel."""
     return resample_fir(x, (1, 1), down=2)
+
+
+def repeat_pixels(x):
+    """Double height and width of `[B, H, W, C]` by repeating pixels."""
+    return x.repeat(2, axis=1).repeat(2, axis=2)
+
+
+def average_pixels(x):
+    """Halve height and width of `[B, H, W, C]` by averaging two by two pixels."""
+    b, height, width, c = x.shape
+    return at_least_float32(x).reshape(b, height // 2, 2, width // 2, 2, c).mean((2, 4)).astype(x.dtype)
 
 
 def standardize(x):

@@ -9,13 +9,20 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from scoressl_jax.models.convolution import Conv
-from scoressl_jax.models.layers import InstanceNormPlus, NoiseEmbedding, group_norm, standardize
+from scoressl_jax.models.layers import (
+    InstanceNormPlus,
+    NoiseEmbedding,
+    at_least_float32,
+    average_pixels,
+    group_norm,
+    standardize,
+)
 
 conv_init = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
 
-def conv3x3(features, strides=1):
-    return Conv(features, (3, 3), strides=strides, use_bias=False, kernel_init=conv_init)
+def conv3x3(features, strides=1, dtype=None):
+    return Conv(features, (3, 3), strides=strides, use_bias=False, kernel_init=conv_init, dtype=dtype)
 
 
 def head_init(key, shape, dtype=jnp.float32):
@@ -30,16 +37,17 @@ class Block(nn.Module):
     stride: int
     norm: str
     activate_shortcut: bool = False
+    dtype: object = None
 
     @nn.compact
     def __call__(self, x, embedding):
         activated = nn.relu(normalize(self.norm, x))
-        h = conv3x3(self.features, self.stride)(activated)
-        h = h + nn.Dense(self.features)(nn.swish(embedding))[:, None, None]
-        h = conv3x3(self.features)(nn.relu(normalize(self.norm, h)))
+        h = conv3x3(self.features, self.stride, self.dtype)(activated)
+        h = h + nn.Dense(self.features, dtype=self.dtype)(nn.swish(embedding))[:, None, None]
+        h = conv3x3(self.features, dtype=self.dtype)(nn.relu(normalize(self.norm, h)))
         shortcut = activated if self.activate_shortcut else x
         if self.stride > 1:
-            shortcut = nn.avg_pool(shortcut, (self.stride,) * 2, (self.stride,) * 2)
+            shortcut = average_pixels(shortcut)
         extra = self.features - shortcut.shape[-1]
         return jnp.pad(shortcut, ((0, 0), (0, 0), (0, 0), (0, extra))) + h
 
@@ -58,20 +66,21 @@ class WideResNet(nn.Module):
     norm: str = "group"
     denoised_input: bool = False
     embedding: int = 128
+    dtype: object = None  # jnp.bfloat16 computes in it; parameters, normalisation, pooling and head stay in float32
 
     @nn.compact
     def __call__(self, x, log_sigma, x_hat=None):
         if self.denoised_input != (x_hat is not None):
             raise ValueError("x_hat is given exactly when denoised_input is set")
         embedding = NoiseEmbedding(self.embedding)(log_sigma)
-        h = conv3x3(16)(standardize(x))
+        h = conv3x3(16, dtype=self.dtype)(standardize(x))
         if self.denoised_input:
-            h = h + conv3x3(16)(standardize(x_hat))
+            h = h + conv3x3(16, dtype=self.dtype)(standardize(x_hat))
         blocks = (self.depth - 4) // 6
         for group, stride in enumerate((1, 2, 2)):
             for i in range(blocks):
                 features = 16 * self.widen * 2**group
                 first = group == 0 and i == 0
-                h = Block(features, stride if i == 0 else 1, self.norm, first)(h, embedding)
-        features = nn.relu(normalize(self.norm, h)).mean((1, 2))
+                h = Block(features, stride if i == 0 else 1, self.norm, first, self.dtype)(h, embedding)
+        features = at_least_float32(nn.relu(normalize(self.norm, h))).mean((1, 2))
         return nn.Dense(self.num_classes, kernel_init=head_init)(features), features
