@@ -17,3 +17,8 @@ class Interrupted(Exception):
     """SIGTERM or SIGINT arrived; a checkpoint was written and the same command goes on from it."""
 
     exit_code = 75
+
+
+def one_line(error):
+    """An exception's text on one line."""
+    return " ".join(str(error).split())

@@ -19,7 +19,7 @@ from pathlib import Path
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from scoressl_jax.errors import Diverged, Interrupted, UserError
+from scoressl_jax.errors import Diverged, Interrupted, UserError, one_line
 
 MODES = ("run", "train_score", "train_classifier", "sample", "evaluate", "report", "check")
 
@@ -55,10 +55,6 @@ def parse(argv):
     whole = [a for a in argv if not a.startswith("--mode=")]
     command = "python -m scoressl_jax.main " + shlex.join(whole) if given else None
     return config, own.workdir, own.mode, command
-
-
-def one_line(error):
-    return " ".join(str(error).split())
 
 
 def with_equals(argv):

@@ -14,6 +14,7 @@ from scoressl_jax.data.splits import save_split
 from scoressl_jax.evaluation import classification
 from scoressl_jax.evaluation import samples as sample_measures
 from scoressl_jax.files import write_npz
+from scoressl_jax.importers.sources import take_score
 from scoressl_jax.report import summary, write_report
 from scoressl_jax.runs import require_finished, run_stages, train_stage
 from scoressl_jax.sampling.generate import generate
@@ -21,8 +22,12 @@ from scoressl_jax.training.step import by_image, device_mesh, replicated
 
 
 def train_score(run):
+    """Train the score network, or take the weights that config.score.init_from names."""
     if "score" not in run.params:
-        run.params["score"], block = train_stage(run, jobs.score_job(run.experiment))
+        if run.config.score.init_from:
+            run.params["score"], block = take_score(run.experiment)
+        else:
+            run.params["score"], block = train_stage(run, jobs.score_job(run.experiment))
         run.record(score=block)
     return run.params["score"]
 
@@ -37,7 +42,7 @@ def train_classifier(run):
 
 def finished(run, stage, get):
     """Parameters of an earlier stage, which must have been trained to its end."""
-    if stage not in run.params:
+    if stage not in run.params and not (stage == "score" and run.config.score.init_from):
         require_finished(run, stage, run.config[stage].steps, f"train_{stage}")
     return get(run)
 

@@ -7,10 +7,11 @@ from pathlib import Path
 import absl.logging
 import jax
 import jax.numpy as jnp
+import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
-from scoressl_jax.errors import UserError
+from scoressl_jax.errors import UserError, one_line
 
 absl.logging.set_verbosity(absl.logging.ERROR)  # orbax warns of a slow disk on stderr, where only our own lines belong
 
@@ -98,3 +99,20 @@ class Checkpoints:
     def close(self):
         self._manager.wait_until_finished()
         self._manager.close()
+
+
+def read_averages(directory):
+    """(step, averaged parameters as NumPy arrays) of the newest checkpoint in `directory`; (0, None) without any."""
+    directory = Path(directory).absolute()
+    steps = [int(path.name) for path in directory.glob("*") if path.name.isdigit()]
+    if not steps:
+        return 0, None
+    folder, reader = directory / str(max(steps)) / "state", ocp.Checkpointer(ocp.PyTreeCheckpointHandler())
+    try:
+        item = {"ema_params": reader.metadata(folder).item_metadata.tree["ema_params"]}
+        as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), item)
+        restore = ocp.args.PyTreeRestore(item=item, restore_args=as_numpy, partial_restore=True)
+        return max(steps), reader.restore(folder, args=restore)["ema_params"]
+    except Exception as error:  # orbax raises many types, as above
+        reason = one_line(error)
+        raise UserError(f"checkpoint {folder} cannot be read ({reason:.160}): restore it from a copy") from None

@@ -33,6 +33,15 @@ def swish(x):
 
 def noise_embedding(p, log_sigma):
     angle = 2 * np.pi * log_sigma[:, None] * p["FourierEmbedding_0"]["W"]
+    return embedding_layers(p, angle)
+
+
+def positional_embedding(p, level):
+    half = p["Dense_0"]["kernel"].shape[0] // 2
+    return embedding_layers(p, level[:, None] * np.exp(-np.log(10_000) * np.arange(half) / (half - 1)))
+
+
+def embedding_layers(p, angle):
     features = np.concatenate([np.sin(angle), np.cos(angle)], 1)
     return dense(p["Dense_1"], swish(dense(p["Dense_0"], features)))
 

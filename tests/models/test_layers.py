@@ -10,9 +10,12 @@ from scoressl_jax.models.layers import (
     GroupNorm,
     InstanceNormPlus,
     NoiseEmbedding,
+    average_pixels,
     default_init,
     downsample_fir,
     group_norm,
+    positional_embedding,
+    repeat_pixels,
     resample_fir,
     standardize,
     upsample_fir,
@@ -60,6 +63,14 @@ def test_noise_embedding_is_two_dense_layers_on_fourier_features():
     h = np.concatenate([np.sin(angle), np.cos(angle)], 1) @ p["Dense_0"]["kernel"] + p["Dense_0"]["bias"]
     np.testing.assert_allclose(found, swish(h) @ p["Dense_1"]["kernel"] + p["Dense_1"]["bias"], rtol=1e-6, atol=1e-9)
     assert found.shape == (2, 12)
+
+
+def test_positional_embedding_is_ddpms():
+    level, i = np.asarray([0.0, 3.5, 999.0]), np.arange(4)
+    angle = level[:, None] * np.exp(-np.log(10_000) * i / 3)
+    with jax.enable_x64(True):
+        found = jax.jit(lambda level: positional_embedding(level, 8))(level)
+    np.testing.assert_allclose(found, np.concatenate([np.sin(angle), np.cos(angle)], 1), atol=1e-9)
 
 
 def test_default_init_is_uniform_with_fan_average():
@@ -144,6 +155,19 @@ def test_standardize_has_finite_gradients_on_constant_images():
     np.testing.assert_allclose(np.reshape(first, (2, 4)), expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("layer", [GroupNorm(3), InstanceNormPlus()], ids=["group", "instance++"])
+def test_normalisation_of_bfloat16_is_summed_in_float32(layer):
+    """Sums of 4,096 values near 30 would lose all of the deviation in eight bits."""
+    x = 30 + np.random.default_rng(3).normal(size=(2, 64, 64, 12)).astype(np.float32)
+    x = jnp.asarray(x, jnp.bfloat16)
+    params = jax.jit(layer.init)(KEY, x)
+    found = jax.jit(layer.apply)(params, x)
+    exact = jax.jit(layer.apply)(params, x.astype(jnp.float32))
+    assert found.dtype == jnp.bfloat16
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype(np.float32)}
+    np.testing.assert_allclose(np.asarray(found, np.float32), exact, atol=0.02)
+
+
 # FIR resampling, against scipy: a full filtering of which the padding keeps a part
 
 KERNEL = np.asarray([1.0, 3.0, 3.0, 1.0]) / 8
@@ -180,3 +204,10 @@ def test_resampling_keeps_the_level_inside():
     up, down = (np.asarray(y) for y in jax.jit(lambda x: (upsample_fir(x), downsample_fir(x)))(x))
     np.testing.assert_allclose(up[0, 2:-2, 2:-2], 0.6, rtol=1e-5)
     np.testing.assert_allclose(down[0, 1:-1, 1:-1], 0.6, rtol=1e-5)
+
+
+def test_resampling_without_filters():
+    x = np.random.default_rng(5).normal(size=(2, 4, 6, 3)).astype(np.float32)
+    np.testing.assert_array_equal(repeat_pixels(x), np.kron(x, np.ones((1, 2, 2, 1), np.float32)))
+    np.testing.assert_allclose(average_pixels(repeat_pixels(x)), x, rtol=1e-6)
+    np.testing.assert_allclose(average_pixels(x)[0, 1, 2], x[0, 2:4, 4:6].mean((0, 1)), rtol=1e-5)

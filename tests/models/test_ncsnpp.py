@@ -2,13 +2,25 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from numpy_layers import convolve, count, dense, fir, group_norm, noise_embedding, random_parameters, swish
+from numpy_layers import (
+    convolve,
+    count,
+    dense,
+    fir,
+    group_norm,
+    noise_embedding,
+    positional_embedding,
+    random_parameters,
+    swish,
+)
 
 from scoressl_jax.models.ncsnpp import NCSNpp
 from scoressl_jax.models.scaling import ScoreNetwork
 
 ROOT_HALF = np.sqrt(0.5)
-TINY = NCSNpp(width=4, multipliers=(1, 2), blocks=1, attention=(2,), dropout=0.5, embedding=2)
+OPTIONS = dict(width=4, multipliers=(1, 2), blocks=1, attention=(2,), dropout=0.5, embedding=4)
+TINY = NCSNpp(**OPTIONS)
+DDPMPP = dict(kind="positional", fir=False, pyramid="none")
 LOG_SIGMA = np.asarray([-1.0, 0.7])
 X = np.random.default_rng(0).normal(size=(2, 4, 6, 2))
 
@@ -18,7 +30,13 @@ X = np.random.default_rng(0).normal(size=(2, 4, 6, 2))
 
 @pytest.mark.parametrize(
     ("network", "channels", "parameters"),
-    [(NCSNpp(), 3, 62_758_915), (NCSNpp(blocks=8), 3, 107_587_075), (NCSNpp(), 1, 62_752_001)],
+    [
+        (NCSNpp(), 3, 62_758_915),
+        (NCSNpp(blocks=8), 3, 107_587_075),
+        (NCSNpp(), 1, 62_752_001),
+        (NCSNpp(**DDPMPP), 3, 61_804_419),
+        (NCSNpp(blocks=8, **DDPMPP), 3, 106_632_579),
+    ],
 )
 def test_number_of_parameters(network, channels, parameters):
     assert count(ScoreNetwork(network), (1, 32, 32, channels), (1,)) == parameters
@@ -50,12 +68,20 @@ def test_sizes_that_cannot_be_halved_are_named(size, multipliers):
 # The whole network in NumPy
 
 
-def residual_block(p, x, embedding, resample=None):
+def up(x, with_fir):
+    return fir(x, 2, 1, up=2) if with_fir else np.kron(x, np.ones((1, 2, 2, 1)))
+
+
+def down(x, with_fir):
+    if with_fir:
+        return fir(x, 1, 1, down=2)
+    return (x[:, ::2, ::2] + x[:, 1::2, ::2] + x[:, ::2, 1::2] + x[:, 1::2, 1::2]) / 4
+
+
+def residual_block(p, x, embedding, resample=None, with_fir=True):
     h = swish(group_norm(p["GroupNorm_0"], x, 1e-6))
-    if resample == "up":
-        h, x = (fir(v, 2, 1, up=2) for v in (h, x))
-    if resample == "down":
-        h, x = (fir(v, 1, 1, down=2) for v in (h, x))
+    if resample:
+        h, x = resample(h, with_fir), resample(x, with_fir)
     h = convolve(p["Conv_0"], h) + dense(p["Dense_0"], swish(embedding))[:, None, None]
     h = convolve(p["Conv_1"], swish(group_norm(p["GroupNorm_1"], h, 1e-6)))
     if "Conv_2" in p:
@@ -72,34 +98,63 @@ def attention(p, x):
     return (x + dense(p["Dense_3"], weights @ v).reshape(x.shape)) * ROOT_HALF
 
 
-def tiny_network(p, x, log_sigma):
+def tiny_network(p, x, level, kind="fourier", fir=True, pyramid="residual"):
     """TINY, level by level: one residual block a level on the way down, two on the way up."""
-    e = noise_embedding(p["NoiseEmbedding_0"], log_sigma)
+    embed = positional_embedding if kind == "positional" else noise_embedding
+    e = embed(p["NoiseEmbedding_0"], level)
 
     def block(i, h, resample=None):
-        return residual_block(p[f"ResidualBlock_{i}"], h, e, resample)
+        return residual_block(p[f"ResidualBlock_{i}"], h, e, resample, fir)
+
+    def output(i, h):
+        return convolve(p[f"Conv_{i + 1}"], swish(group_norm(p[f"GroupNorm_{i}"], h, 1e-6)))
 
     first = convolve(p["Conv_0"], x)
     fine = block(0, first)
-    pyramid = convolve(p["PyramidDownsample_0"]["Conv_0"], fir(x, 2, 2), stride=2, pad=(0, 0))
-    halved = (pyramid + block(1, fine, "down")) * ROOT_HALF
+    halved = block(1, fine, down)
+    if pyramid == "residual":
+        image = convolve(p["PyramidDownsample_0"]["Conv_0"], filtered(x), stride=2, pad=(0, 0))
+        halved = (image + halved) * ROOT_HALF
+    if pyramid == "skip":
+        halved = halved + convolve(p["Combine_0"]["Conv_0"], down(x, fir))
     coarse = attention(p["Attention_0"], block(2, halved))
     h = block(4, attention(p["Attention_1"], block(3, coarse)))
     h = block(5, np.concatenate([h, coarse], -1))
-    h = block(6, np.concatenate([h, halved], -1))
-    h = block(7, attention(p["Attention_2"], h), "up")
+    h = attention(p["Attention_2"], block(6, np.concatenate([h, halved], -1)))
+    image = up(output(0, h), fir) if pyramid == "skip" else 0
+    h = block(7, h, up)
     h = block(8, np.concatenate([h, fine], -1))
     h = block(9, np.concatenate([h, first], -1))
-    return convolve(p["Conv_1"], swish(group_norm(p["GroupNorm_0"], h, 1e-6)))
+    return image + output(1 if pyramid == "skip" else 0, h)
 
 
-def test_network_is_the_formula():
-    parameters = random_parameters(TINY, X, LOG_SIGMA)
-    found = np.asarray(jax.jit(TINY.apply)({"params": parameters}, X, LOG_SIGMA))
-    expected = tiny_network(parameters, X, LOG_SIGMA)
+def filtered(x):
+    return fir(x, 2, 2)
+
+
+@pytest.mark.parametrize("options", [{}, DDPMPP, {"pyramid": "skip"}, {"pyramid": "none"}], ids=str)
+def test_network_is_the_formula(options):
+    network = NCSNpp(**OPTIONS, **options)
+    level = np.asarray([3.0, 700.0]) if options == DDPMPP else LOG_SIGMA
+    parameters = random_parameters(network, X, level)
+    found = np.asarray(jax.jit(network.apply)({"params": parameters}, X, level))
+    expected = tiny_network(parameters, X, level, **options)
     assert found.shape == X.shape
     assert expected.std() > 0.1
-    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=2e-4)
+
+
+def test_bfloat16_stays_close_with_float32_parameters_and_output():
+    network = NCSNpp(**OPTIONS, dtype=jnp.bfloat16)
+    x, s = X.astype(np.float32), LOG_SIGMA.astype(np.float32)
+    shapes = jax.eval_shape(network.init, jax.random.key(0), x, s)["params"]
+    assert {leaf.dtype for leaf in jax.tree.leaves(shapes)} == {np.dtype(np.float32)}
+    p = jax.tree.map(np.float32, random_parameters(network, x, s))
+    found = jax.jit(network.apply)({"params": p}, x, s)
+    exact = jax.jit(TINY.apply)({"params": p}, x, s)
+    assert found.dtype == np.float32
+    error = np.linalg.norm(found - exact) / np.linalg.norm(exact)
+    assert 1e-4 < error < 0.03, "the same network, rounded to eight bits"
 
 
 def test_dropout_acts_in_training_alone():

@@ -6,6 +6,7 @@ import pytest
 
 from scoressl_jax.models.mlp import MLP
 from scoressl_jax.models.scaling import ScoreNetwork
+from scoressl_jax.sde import VE, VP, SubVP
 
 LOG_SIGMA = np.log([0.01, 0.5, 50.0])
 X = np.random.default_rng(0).normal(size=(3, 2, 2, 1)) * np.exp(LOG_SIGMA).reshape(3, 1, 1, 1) + 0.5
@@ -59,6 +60,45 @@ def test_gaussian_scaling_asks_the_body_for_an_output_of_unit_size():
 def test_sigma_scaling_is_score_sdes():
     np.testing.assert_allclose(run(Body(offset=3.0), "sigma"), np.broadcast_to(3 / SIGMA, X.shape), rtol=1e-9)
     np.testing.assert_allclose(run(Body(gain=1.0), "sigma"), (2 * X - 1) / SIGMA, rtol=1e-9)
+
+
+class Denoiser(nn.Module):
+    """What score_sde's VP and sub-VP networks learn, -std score at 999 t, for N(m, s^2) data in [-1, 1]."""
+
+    process: object
+    mean: float = 0.3
+    std: float = 0.4
+
+    @nn.compact
+    def __call__(self, x, level, train=False):
+        alpha, std = (v[:, None, None, None] for v in self.process.marginal(level / 999))
+        return std * (x - alpha * self.mean) / (alpha**2 * self.std**2 + std**2)
+
+
+@pytest.mark.parametrize("process", [VP(), SubVP()], ids=["vp", "subvp"])
+def test_time_scaling_is_score_sdes_for_images_in_minus_one_to_one(process):
+    """The score of N((m + 1) / 2, s^2 / 4) plus noise sigma; close to it beyond t = 1, where no image is left."""
+    with jax.enable_x64(True):
+        t = np.array([1e-4, 0.02, 0.4, 0.97])
+        sigma = np.exp(np.asarray(process.log_sigma(t))) / 2
+        sigma = np.concatenate([sigma, [2 * np.exp(float(process.log_sigma(np.float64(1.0))))]])
+        x = 0.65 + sigma[:, None, None, None] * np.random.default_rng(0).normal(size=(5, 2, 2, 1))
+        network = ScoreNetwork(Denoiser(process), "time", process)
+        found = np.asarray(network.apply({}, x, np.log(sigma)))
+    expected = -(x - 0.65) / (0.04 + sigma[:, None, None, None] ** 2)
+    np.testing.assert_allclose(found[:4], expected[:4], rtol=1e-6)
+    assert np.linalg.norm(found[4] - expected[4]) < 5e-3 * np.linalg.norm(expected[4])
+
+
+def test_index_scaling_counts_levels_from_the_highest():
+    process = VE(0.01, 50.0)
+    levels = np.exp(np.linspace(np.log(50.0), np.log(0.01), 1000))
+    sigma = np.array([50.0, levels[1] * 1.001, levels[700] * 0.999, 0.01])
+    x = np.full((4, 1, 1, 1), 0.7)
+    with jax.enable_x64(True):
+        apply = lambda body: ScoreNetwork(body, "index", process).apply({}, x, np.log(sigma))[:, 0, 0, 0]  # noqa: E731
+        np.testing.assert_allclose(apply(Body(level=1.0)), [0, 1 / levels[1], 700 / levels[700], 999 / 0.01], rtol=1e-6)
+        np.testing.assert_allclose(apply(Body(gain=1.0)), 0.4 / levels[[0, 1, 700, 999]], rtol=1e-6)
 
 
 @pytest.mark.parametrize("scaling", ["gaussian", "sigma"])

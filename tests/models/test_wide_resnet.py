@@ -1,4 +1,5 @@
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from numpy_layers import (
@@ -117,3 +118,14 @@ def test_network_is_the_formula(norm, assisted):
     assert np.abs(apply({"params": p}, X, LOG_SIGMA + 0.1, *inputs[2:])[0] - logits).max() > 1e-3
 
 
+def test_bfloat16_stays_close_with_float32_parameters_and_logits():
+    x, x_hat, log_sigma = (v.astype(np.float32) for v in (X, X_HAT, LOG_SIGMA))
+    small = dict(num_classes=5, depth=10, widen=1, denoised_input=True, embedding=2)
+    p = jax.tree.map(np.float32, random_parameters(WideResNet(**small), x, log_sigma, x_hat))
+    half = WideResNet(**small, dtype=jnp.bfloat16)
+    found, exact = (jax.jit(m.apply)({"params": p}, x, log_sigma, x_hat)[0] for m in (half, WideResNet(**small)))
+    assert found.dtype == np.float32
+    shapes = jax.eval_shape(half.init, jax.random.key(0), x, log_sigma, x_hat)
+    assert {leaf.dtype for leaf in jax.tree.leaves(shapes)} == {np.dtype(np.float32)}
+    error = np.linalg.norm(found - exact) / np.linalg.norm(exact)
+    assert 1e-4 < error < 0.03, "the same network, rounded to eight bits"

@@ -1,0 +1,80 @@
+"""What a source of weights gives, and whether it fits the network that a config asks for."""
+
+from dataclasses import dataclass, field
+
+import jax
+import numpy as np
+
+from scoressl_jax.errors import UserError
+
+SHOWN = 4  # keys named in one line
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Parameters of a ScoreNetwork after `step` updates, averaged (`ema_params`) and raw.
+
+    `fields` are the fields of config.score that the source tells, `scalings` the values that score.scaling may have.
+    `noise` is the lowest and the highest noise-to-signal ratio of its training, None where the source does not say.
+    """
+
+    ema_params: dict
+    params: dict
+    step: int
+    scalings: tuple
+    fields: dict = field(default_factory=dict)
+    noise: tuple | None = None
+
+
+def check(weights, source, score, resolutions, noise, network, image_shape):
+    """Raise a UserError that names everything in which `weights` do not fit, none if they do.
+
+    source: what config.score.init_from says. score: config.score as a dict. resolutions: heights that the network's
+    levels have. noise: (lowest, highest) noise-to-signal ratio of the config's process.
+    """
+    wrong = [
+        f"config.score.{name} is {plain(score[name])}, the weights have {plain(value)}"
+        for name, value in weights.fields.items()
+        if comparable(name, score[name], resolutions) != comparable(name, value, resolutions)
+    ]
+    if score["scaling"] not in weights.scalings:
+        wrong.append(f"config.score.scaling is {score['scaling']}, the weights have {' or '.join(weights.scalings)}")
+    if not wrong:
+        wrong = misfits(weights.ema_params, network, image_shape)
+    if wrong:
+        raise UserError(f"{source} does not fit: {'; '.join(wrong)}")
+    if weights.noise and not (weights.noise[0] / 1.01 <= noise[0] and noise[1] <= weights.noise[1] * 1.01):
+        raise UserError(
+            f"{source} was trained on noise levels {weights.noise[0]:.4g} to {weights.noise[1]:.4g}, config.sde has "
+            f"{noise[0]:.4g} to {noise[1]:.4g}: keep within the former (sde.sigma_min, sde.sigma_max)"
+        )
+
+
+def plain(value):
+    return tuple(value) if isinstance(value, list | tuple) else value
+
+
+def comparable(name, value, resolutions):
+    """Attention at a resolution that no level has means nothing."""
+    return sorted(set(value) & set(resolutions)) if name == "attention" else plain(value)
+
+
+def misfits(params, network, image_shape):
+    """Each key that is missing, left over or of another shape than the network's, `SHOWN` of them."""
+    inputs = jax.ShapeDtypeStruct((1, *image_shape), np.float32), jax.ShapeDtypeStruct((1,), np.float32)
+    wanted, given = shapes(jax.eval_shape(network.init, jax.random.key(0), *inputs)), shapes(params)
+    found = [f"{key} is missing" for key in wanted.keys() - given.keys()]
+    found += [f"{key} is not in the network" for key in given.keys() - wanted.keys()]
+    found += [
+        f"{key} is {list(given[key])}, the network's is {list(wanted[key])}"
+        for key in wanted.keys() & given.keys()
+        if wanted[key] != given[key]
+    ]
+    found.sort()
+    return found[:SHOWN] + ([f"and {len(found) - SHOWN} more keys"] if len(found) > SHOWN else [])
+
+
+def shapes(tree):
+    """{"body/Conv_0/kernel": shape} of the params of a ScoreNetwork."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree["params"])
+    return {"/".join(str(key.key) for key in path): tuple(leaf.shape) for path, leaf in leaves}
