@@ -1,16 +1,25 @@
-"""--mode=check: what a run would train and how long it would take, without writing anything."""
+"""--mode=check: what a run would train, with how much memory and how long, without writing anything.
 
+Steps are timed on full batches where a step is small enough; otherwise on cut ones, and the figures are scaled up with
+the floating-point operations that XLA counts.
+"""
+
+import dataclasses
+import math
 import time
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from clu import parameter_overview
 
 from scoressl_jax import build, jobs
+from scoressl_jax.importers.sources import take_score
 from scoressl_jax.sampling.predictor_corrector import image_keys
 from scoressl_jax.training.step import device_mesh, make_multi_update, replicated
 
 TIMED_STEPS = 3
+AFFORDABLE = 2e11  # floating-point operations of a step that a CPU makes in a few seconds
 
 
 def check(config):
@@ -22,48 +31,108 @@ def check(config):
         f"{len(split.labeled)} labelled, "
         f"{len(split.unlabeled)} unlabelled, {len(data.x_test)} test images, {data.num_classes} classes"
     )
-    score_params = report_job(jobs.score_job(experiment))
+    if config.score.init_from:
+        score_params, _ = take_score(experiment)
+    else:
+        score_params = report_job(jobs.score_job(experiment))
     classifier_params = report_job(jobs.classifier_job(experiment, score_params))
     if jobs.can_judge(experiment):
         report_job(jobs.judge_job(experiment))
     seconds = time_sampling(experiment, (score_params, classifier_params))
-    print(f"{'sample':<12}{config.sampling.count} images in {config.sampling.steps} steps: about {seconds:.0f} s")
+    print(f"{'sample':<12}{config.sampling.count} images in {config.sampling.steps} steps: about {duration(seconds)}")
+
+
+def duration(seconds):
+    """Seconds, minutes, hours or days, whichever reads best."""
+    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 3 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def cut(sizes, factor):
+    """Batch sizes `{name: size}` divided by `factor`, each a multiple of the devices."""
+    devices = jax.device_count()
+    return {name: max(1, math.ceil(size / factor / devices)) * devices for name, size in sizes.items()}
+
+
+def affordable(lower, sizes):
+    """(lowered program, scale) of `lower(sizes)`, or of its smaller copy where a CPU would take too long."""
+    lowered, scale = lower(sizes), 1.0
+    flops = flops_of(lowered)
+    if jax.default_backend() == "cpu" and flops > AFFORDABLE:
+        lowered = lower(cut(sizes, flops / AFFORDABLE))
+        scale = flops / flops_of(lowered)
+    return lowered, scale
+
+
+def flops_of(lowered):
+    return (lowered.cost_analysis() or {}).get("flops", 0.0)
 
 
 def report_job(job):
-    """Print a stage's figures and return its initial parameters."""
-    mesh = device_mesh()
+    """Print a stage's figures and return parameters of its shapes."""
+    mesh, key = device_mesh(), jax.random.key(0)
+    sharding = replicated(mesh)
+    # Zeros take as long as drawn parameters, and need no compiled initialisation.
+    shapes = jax.eval_shape(job.init_state)
+    state = jax.device_put(jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes), sharding)
+    arrays, frozen = jax.device_put((job.arrays, job.frozen), sharding)
     run = make_multi_update(job.update, mesh)
-    state, arrays, frozen = jax.device_put((job.init_state(), job.arrays, job.frozen), replicated(mesh))
+
+    def arguments(sizes):
+        return arrays, frozen, dataclasses.replace(job, batch_sizes=sizes).indices(0, 0, 1), TIMED_STEPS, key
+
+    lowered, scale = affordable(lambda sizes: run.lower(state, *arguments(sizes)), job.batch_sizes)
     params = jax.tree.map(jnp.copy, state.params)
-    parameters = parameter_overview.count_parameters(params)
     started = time.perf_counter()
-    compiled = run.lower(state, arrays, frozen, job.indices(0, 0, 1), TIMED_STEPS, jax.random.key(0)).compile()
-    compile_seconds, memory = time.perf_counter() - started, compiled.memory_analysis()
-    state, _ = jax.block_until_ready(
-        compiled(state, arrays, frozen, job.indices(0, 0, 1), TIMED_STEPS, jax.random.key(0))
-    )
+    compiled = lowered.compile()
+    compile_seconds = time.perf_counter() - started
+    sizes = {name: shape.shape[1] for name, shape in lowered.args_info[0][3].items()}
+    rest = arguments(sizes)
+    state, _ = jax.block_until_ready(compiled(state, *rest))
     started = time.perf_counter()
-    jax.block_until_ready(compiled(state, arrays, frozen, job.indices(0, 0, 1), TIMED_STEPS, jax.random.key(0)))
-    step = (time.perf_counter() - started) / TIMED_STEPS
-    mebibytes = (memory.temp_size_in_bytes + memory.argument_size_in_bytes) / 2**20 if memory else float("nan")
-    batches = ", ".join(f"{name} {size}" for name, size in job.batch_sizes.items())
+    jax.block_until_ready(compiled(state, *rest))
+    step = (time.perf_counter() - started) / TIMED_STEPS * scale
     print(
-        f"{job.name:<12}{parameters:,} parameters, batch {batches}, {mebibytes:.0f} MiB a device, "
-        f"{step * 1e3:.1f} ms a step, {job.steps} steps: about {step * job.steps + compile_seconds:.0f} s"
+        f"{job.name:<12}{parameter_overview.count_parameters(params):,} parameters, "
+        f"batch {described(job.batch_sizes)}, {memory(compiled, params, scale)}, {step * 1e3:.1f} ms a step, "
+        f"{job.steps} steps: about {duration(step * job.steps + compile_seconds)}"
+        + (f" (timed on batch {described(sizes)})" if scale > 1 else "")
     )
     return params
+
+
+def described(sizes):
+    return ", ".join(f"{name} {size}" for name, size in sizes.items())
+
+
+def memory(compiled, params, scale):
+    """MiB a device of what a step keeps (parameters, averages, optimiser, data) and of its activations."""
+    found = compiled.memory_analysis()
+    if not found:
+        return "memory unknown"
+    gradients = sum(leaf.nbytes for leaf in jax.tree.leaves(params))
+    activations = max(found.temp_size_in_bytes - gradients, 0) * scale + gradients
+    kept = found.argument_size_in_bytes
+    return f"{kept / 2**20:,.1f} + {activations / 2**20:,.1f} MiB (kept + activations) a device"
 
 
 def time_sampling(experiment, parameters):
     """Seconds that all images would take, from one guided score on one batch; compilation is not counted."""
     plan = experiment.config.sampling
-    keys = image_keys(jax.random.key(0), 0, plan.batch_size)
-    labels = jnp.arange(plan.batch_size) % experiment.num_classes
-    short = build.guided_sampler(experiment, steps=TIMED_STEPS)
-    run = jax.jit(short)
-    jax.block_until_ready(run(parameters, keys, labels))
+    run = jax.jit(build.guided_sampler(experiment, steps=TIMED_STEPS))
+
+    def arguments(sizes):
+        count = sizes["images"]
+        return image_keys(jax.random.key(0), 0, count), jnp.arange(count) % experiment.num_classes
+
+    lowered, scale = affordable(
+        lambda sizes: run.lower(parameters, *arguments(sizes)), {"images": plan.batch_size}
+    )
+    compiled, rest = lowered.compile(), arguments({"images": lowered.args_info[0][2].shape[0]})
+    jax.block_until_ready(compiled(parameters, *rest))
     started = time.perf_counter()
-    jax.block_until_ready(run(parameters, keys, labels))
+    jax.block_until_ready(compiled(parameters, *rest))
     batches = -(-plan.count // plan.batch_size)
-    return (time.perf_counter() - started) / TIMED_STEPS * plan.steps * batches
+    return (time.perf_counter() - started) / TIMED_STEPS * plan.steps * batches * scale
