@@ -1,0 +1,23 @@
+"""CIFAR-10 with all labels, a denoising-assisted classifier.
+
+Sastry et al. 2023, section 3, tables 1 and 2. The paper's figures: 57.16 % of test images diffused to random times
+(t uniform), 93.1 % of clean ones (table 3); FID 2.85, IS 9.41, precision 0.68, recall 0.61 of 50,000 samples.
+The paper's hardware: an A40 (two for the samples); a GPU or TPU is needed.
+
+    python -m scoressl_jax.main --config=configs/cifar10_da.py --workdir=runs/cifar10_da \
+        --config.data.download=True --config.score.init_from=score_sde_flax:checkpoint_12
+
+checkpoint_12 is the released one of cifar10_ncsnpp_deep_continuous, as in the paper. init_from also takes
+score_sde_torch:FILE.pth or run:runs/cifar10_score (cifar10_score.py); without it the score network is trained first.
+"""
+
+from scoressl_jax import recipes
+from scoressl_jax.config import default_config
+
+
+def get_config():
+    config = default_config()
+    config.data.name = "cifar10"
+    recipes.cifar10_score(config)
+    recipes.all_labels(config, "denoising_assisted")
+    return config

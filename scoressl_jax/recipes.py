@@ -1,0 +1,96 @@
+"""What the experiments of a paper have in common. Files in configs/ add data and labels, and say what differs.
+
+Each function changes a config in place. `ours` marks what the paper does not state.
+"""
+
+
+def ncsnpp(config, blocks, steps, multipliers=(1, 2, 2, 2), attention=(16,), random_flip=False):
+    """NCSN++ continuous, variance-exploding, trained as the released configuration for CIFAR-10 (Song et al. 2021)."""
+    config.sde.sigma_max = 50.0
+    score = config.score
+    score.update(scaling="sigma", width=128, multipliers=multipliers, blocks=blocks, attention=attention, dropout=0.1)
+    score.update(batch_size=128, steps=steps, learning_rate=2e-4, warmup=5000, schedule="constant", ema=0.999)
+    score.update(embedding=128, times="uniform", random_flip=random_flip)
+    config.training.checkpoint_every = 5000
+
+
+def cifar10_score(config):
+    """The deep one, 107,587,075 parameters."""
+    ncsnpp(config, blocks=8, steps=950_001, random_flip=True)
+
+
+def svhn_score(config):
+    """62,758,915 parameters, as in Sastry et al.; training ours: no flips, which change digits, and fewer steps."""
+    ncsnpp(config, blocks=4, steps=300_000)
+
+
+def mnist_score(config):
+    """43,984,385 parameters: 28x28 images can be halved twice, so three levels; ours, as svhn_score."""
+    ncsnpp(config, blocks=4, steps=300_000, multipliers=(1, 2, 2), attention=(14,))
+
+
+def wrn_28_2(config, steps, learning_rate, weight_decay):
+    """The classifier of Sastry et al. 2022 and 2023 and its AdamW. Ours: average of the weights, no warm-up."""
+    classifier = config.classifier
+    classifier.update(depth=28, widen=2, embedding=128, times="uniform", ema=0.999, warmup=0)
+    classifier.update(steps=steps, learning_rate=learning_rate, weight_decay=weight_decay, schedule="constant")
+    config.sampling.update(count=100, steps=1000, corrector="langevin")  # the count is ours
+    judge(config, steps=10_000, depth=16)
+
+
+def semi_supervised(config):
+    """Batches and pseudo-labels of both papers of Sastry et al."""
+    config.classifier.update(batch_size=64, unlabeled_batch_size=192, threshold=0.95, tau=0.01)
+
+
+def score_ssl(config, steps):
+    """Score-SSL (Sastry et al. 2022, section 3): a noisy classifier with every term of theirs.
+
+    Weights of terms are not stated: 1. Their consistencies are L2 distances of 128 features, ours average over them.
+    DLSM is weighted as released by Chao et al. 2022, whom the paper follows.
+    """
+    wrn_28_2(config, steps, learning_rate=1e-3, weight_decay=5e-4)
+    semi_supervised(config)
+    classifier = config.classifier
+    classifier.update(kind="noisy", norm="instance++", dlsm_power=0.0, temporal_delta=0.01, temporal_time="same")
+    classifier.terms.update(ce_tau=0.0, dlsm=1.0, pseudo_dlsm=1.0, denoising=128.0, temporal=128.0)
+    config.sampling.scale = 4.0
+
+
+def denoising_assisted(config, steps):
+    """Semi-supervised denoising-assisted classifier (Sastry et al. 2023, section 4); weights as in score_ssl."""
+    wrn_28_2(config, steps, learning_rate=3e-4, weight_decay=0.05)
+    semi_supervised(config)
+    config.classifier.update(kind="denoising_assisted", temporal_delta=0.1, temporal_time="shifted")
+    config.classifier.terms.temporal = 128.0
+    config.sampling.scale = 1.0
+
+
+def all_labels(config, kind):
+    """Cross-entropy on every label of CIFAR-10 with a noisy or denoising-assisted classifier (2023, section 3)."""
+    wrn_28_2(config, steps=150_000, learning_rate=3e-4, weight_decay=0.05)
+    config.regime, config.data.num_labels = "supervised", 0
+    config.classifier.update(kind=kind, batch_size=512, random_flip=True)  # flips are ours
+    config.classifier.terms.update(ce_tau=0.0, pseudo=0.0, temporal=0.0)
+    config.sampling.update(count=50_000, scale=1.0)
+    judge(config, steps=20_000, depth=28)
+
+
+def dlsm(config, depth, steps, warmup):
+    """Cross-entropy and DLSM on every label with a ResNet, as the released program (Chao et al. 2022).
+
+    The paper has a batch of 100. Batch normalisation is group normalisation here (models/resnet.py).
+    """
+    config.regime, config.data.num_labels = "supervised", 0
+    classifier = config.classifier
+    classifier.update(kind="noisy", network="resnet", depth=depth, width=64, embedding=32, times="uniform", ema=0.0)
+    classifier.update(batch_size=150, steps=steps, learning_rate=2e-4, weight_decay=0.0, warmup=warmup)
+    classifier.update(schedule="constant", dlsm_power=0.0)  # lambda(t) = 1
+    classifier.terms.update(ce_tau=0.0, dlsm=1.0, pseudo=0.0, temporal=0.0)
+    config.sampling.update(count=50_000, batch_size=100, steps=1000, scale=1.0, corrector="langevin")
+    judge(config, steps=20_000, depth=28)
+
+
+def judge(config, steps, depth):
+    """The independent classifier that names the classes of samples: ours."""
+    config.evaluation.update(batch_size=128, judge_steps=steps, judge_depth=depth, judge_widen=2)
