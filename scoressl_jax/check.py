@@ -50,6 +50,10 @@ def duration(seconds):
     return f"{seconds:.0f} s"
 
 
+def pace(seconds):
+    return f"{seconds * 1e3:.1f} ms" if seconds < 10 else f"{seconds:.0f} s"
+
+
 def cut(sizes, factor):
     """Batch sizes `{name: size}` divided by `factor`, each a multiple of the devices."""
     devices = jax.device_count()
@@ -96,7 +100,7 @@ def report_job(job):
     step = (time.perf_counter() - started) / TIMED_STEPS * scale
     print(
         f"{job.name:<12}{parameter_overview.count_parameters(params):,} parameters, "
-        f"batch {described(job.batch_sizes)}, {memory(compiled, params, scale)}, {step * 1e3:.1f} ms a step, "
+        f"batch {described(job.batch_sizes)}, {memory(compiled, params, scale)}, {pace(step)} a step, "
         f"{job.steps} steps: about {duration(step * job.steps + compile_seconds)}"
         + (f" (timed on batch {described(sizes)})" if scale > 1 else "")
     )
