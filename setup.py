@@ -29,7 +29,7 @@ setup(
         "pyarrow>=26.0.1",
     ],
     extras_require={
-        "test": ["pytest>=9.2.0", "ruff>=0.17.6"],
+        "test": ["pytest>=9.2.0", "pytest-xdist>=3.8.0", "ruff>=0.17.6"],
         "tfds": ["tensorflow-cpu>=2.21.0"],
         "torch": ["torch>=2.13.0"],
         "notebook": ["jupyter", "nbconvert", "ipywidgets"],

@@ -99,8 +99,10 @@ def reached(workdir, stage, step):
 
 @pytest.fixture(scope="session", autouse=True)
 def compiled(tmp_path_factory):
-    """Directory of compiled programs, which this process and all that it starts share: the first one compiles."""
-    cache = os.environ.get("JAX_COMPILATION_CACHE_DIR") or str(tmp_path_factory.mktemp("xla"))
+    """Directory of compiled programs, which all test processes and what they start share: the first one compiles."""
+    parallel = "PYTEST_XDIST_WORKER" in os.environ  # each worker has a folder of its own in the session's
+    base = tmp_path_factory.getbasetemp().parent if parallel else tmp_path_factory.getbasetemp()
+    cache = os.environ.get("JAX_COMPILATION_CACHE_DIR") or str(base / "xla")
     jax.config.update("jax_compilation_cache_dir", cache)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
