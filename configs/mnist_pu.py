@@ -17,7 +17,7 @@ def get_config():
     config = default_config()
     config.regime, config.data.name = "pu", "mnist"
     config.data.positive_classes, config.data.num_positive = (1, 3, 5, 7, 9), 1000
-    config.data.class_prior = (30_508 - 1000) / (60_000 - 1000)
+    config.data.class_prior = (30_508 - 1000) / (60_000 - 1000)  # 30,508 training images are odd
     recipes.mnist_score(config)
     recipes.denoising_assisted(config, steps=100_000)
     config.classifier.terms.prior = 1.0

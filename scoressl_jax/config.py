@@ -232,7 +232,7 @@ def validate_scaling(config):
     if config.sde.name not in processes.get(scaling, (config.sde.name,)):
         raise UserError(
             f"config.score.scaling is {scaling!r}, for config.sde.name {' or '.join(processes[scaling])}, but that is "
-            f"{config.sde.name!r}: change one of them"
+            f"{config.sde.name!r}: change one of them (time is for vp and subvp, gaussian for every process)"
         )
     if scaling in ("time", "index") and config.score.network != "ncsnpp":
         raise UserError(f"config.score.scaling {scaling!r} is for config.score.network ncsnpp: change one of them")

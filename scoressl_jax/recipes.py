@@ -1,6 +1,7 @@
 """What the experiments of a paper have in common. Files in configs/ add data and labels, and say what differs.
 
-Each function changes a config in place. `ours` marks what the paper does not state.
+Each function changes a config in place. What is called ours, or not stated, is our choice where the paper says nothing;
+fields that no function names keep default_config's values.
 """
 
 
@@ -46,8 +47,8 @@ def semi_supervised(config):
 def score_ssl(config, steps):
     """Score-SSL (Sastry et al. 2022, section 3): a noisy classifier with every term of theirs.
 
-    Weights of terms are not stated: 1. Their consistencies are L2 distances of 128 features, ours average over them.
-    DLSM is weighted as released by Chao et al. 2022, whom the paper follows.
+    Weights of terms are not stated: 1. Their consistencies are L2 distances of 128 features, ours average over them,
+    hence 128. DLSM is weighted as released by Chao et al. 2022, whom the paper follows: lambda(t) = 1.
     """
     wrn_28_2(config, steps, learning_rate=1e-3, weight_decay=5e-4)
     semi_supervised(config)

@@ -13,19 +13,18 @@ from pathlib import Path
 from scoressl_jax.config import default_config, validate
 from scoressl_jax.errors import UserError, one_line
 from scoressl_jax.files import write_json
-from scoressl_jax.importers.score_sde import read_bytes, read_flax, read_torch
+from scoressl_jax.importers.run import NETWORK
+from scoressl_jax.importers.score_sde import TORCH_FILES, read_bytes, read_flax, read_torch
 from scoressl_jax.jobs import optimizer_of
 from scoressl_jax.runs import parameter_count
 from scoressl_jax.training.checkpoints import Checkpoints
 from scoressl_jax.training.state import init_state
 
-TORCH_FILES = (b"PK", b"\x80\x02")  # zip archives, and pickles before PyTorch 1.6
-
 
 def parse(argv):
     parser = argparse.ArgumentParser("python -m scoressl_jax.importers", description=__doc__.split("\n\n")[0])
-    parser.add_argument("file")
-    parser.add_argument("--to", required=True, metavar="DIR")
+    parser.add_argument("file", help="checkpoint of score_sde's JAX program, or .pth of its PyTorch program")
+    parser.add_argument("--to", required=True, metavar="DIR", help="directory of the run to make")
     parser.add_argument("--image-size", type=int, default=32, help="height of the images that it was trained on (32)")
     parser.add_argument(
         "--attention", type=int, nargs="*", default=[16], help="heights with attention, where the file is silent (16)"
@@ -38,13 +37,17 @@ def parse(argv):
 def convert(options):
     """Read, write, and return (config, number of parameters)."""
     target = Path(options.to)
-    if (target / "config.json").exists():
-        raise UserError(f"{target} holds a run: name another directory")
+    if target.is_dir() and any(target.iterdir()):
+        raise UserError(f"--to={target} is not empty: name another directory")
     torch_file = read_bytes(options.file, 2).startswith(TORCH_FILES)
     weights = (read_torch if torch_file else read_flax)(options.file, options.image_size)
     config = config_of(weights, options)
     state = init_state(weights.params, optimizer_of(config.score))
     state = state.replace(ema_params=weights.ema_params, step=state.step + weights.step)
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--to={target} cannot be made ({error.strerror}): name another directory") from None
     checkpoints = Checkpoints(target / "checkpoints" / "score")
     checkpoints.save(state, 0.0)
     checkpoints.close()
@@ -54,6 +57,8 @@ def convert(options):
 
 def config_of(weights, options):
     """The default config with the network and the process of the weights."""
+    if options.sde in ("vp", "subvp") and weights.scalings == ("sigma",):
+        raise UserError(f"--sde={options.sde}: {options.file} has a Fourier embedding, as for ve: leave --sde out")
     config = default_config()
     config.score.update({"attention": tuple(options.attention)} | weights.fields)
     config.score.steps = weights.step
@@ -64,6 +69,17 @@ def config_of(weights, options):
     return config
 
 
+def flags(config, target):
+    """Pairs of a field and its value as the command line takes it."""
+    yield "score.init_from", f"run:{target}"
+    for name in ("scaling", *NETWORK):
+        value = config.score[name]
+        yield f"score.{name}", f"'{value}'" if isinstance(value, tuple) else value
+    names = ("name", "sigma_min", "sigma_max") if config.sde.name == "ve" else ("name",)
+    for name in names:
+        yield f"sde.{name}", config.sde[name]
+
+
 def main(argv):
     try:
         options = parse(argv)
@@ -71,10 +87,9 @@ def main(argv):
     except UserError as error:
         print(f"scoressl_jax: {one_line(error)}", file=sys.stderr)
         return error.exit_code
-    told = ("scaling", "width", "multipliers", "blocks", "attention")
-    fields = ", ".join(f"{name} {config.score[name]}" for name in told)
-    print(f"{options.to}: {parameters:,} parameters after {config.score.steps:,} steps ({fields})")
-    print(f"take it with --config.score.init_from=run:{options.to}")
+    print(f"{options.to}: {parameters:,} parameters after {config.score.steps:,} steps")
+    print("take it, where a config says otherwise with all of these:")
+    print(" ".join(f"--config.{name}={value}" for name, value in flags(config, options.to)))
     return 0
 
 

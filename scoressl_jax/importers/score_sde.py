@@ -21,19 +21,23 @@ OURS = {
     "Conv": "Conv",
     "GroupNorm": "GroupNorm",
 }
+TORCH_FILES = (b"PK", b"\x80\x02")  # zip archives, and pickles before PyTorch 1.6
 TORCH = "PyTorch, to read the file: pip install 'scoressl_jax[torch]' (in a checkout: pip install -e '.[torch]')"
 
 
 def read_flax(path, height):
     """A file of the JAX program: msgpack of step, optimizer, lr, model_state, ema_rate, params_ema and rng."""
     data = read_bytes(path)
+    if data.startswith(TORCH_FILES):
+        raise UserError(f"{path} is a PyTorch file: read it as score_sde_torch:{path}")
     try:
         file = msgpack_restore(data)
         averaged, raw, step = file["params_ema"], file["optimizer"]["target"], int(file["step"])
     except (KeyError, TypeError) as error:
         raise UserError(f"{path} has no {error}: it is no checkpoint of score_sde's training") from None
     except Exception as error:  # msgpack raises many types for files of other kinds and truncated ones
-        raise UserError(f"{path} cannot be read as msgpack ({type(error).__name__}): copy the file again") from None
+        reason = f"{path} cannot be read as msgpack ({type(error).__name__})"
+        raise UserError(f"{reason}: it is no checkpoint of score_sde, or not whole") from None
     return weights(flat(averaged), flat(raw), step, path, height)
 
 
@@ -52,14 +56,15 @@ def read_torch(path, height):
         raise UserError(f"{path} has no {error}: it is no checkpoint of score_sde_pytorch's training") from None
     except Exception as error:  # PyTorch raises many types, with long texts
         reason = (str(error).strip().splitlines() or [""])[0]
-        raise UserError(f"{path} cannot be read ({type(error).__name__}: {reason:.120}): copy the file again") from None
+        reason = f"{path} cannot be read ({type(error).__name__}: {reason:.120})"
+        raise UserError(f"{reason}: it is no checkpoint of PyTorch, or not whole") from None
     sigmas = model.pop("sigmas", None)
     # The average has the trained parameters in the model's order: all but the frequencies W of the embedding.
     trained = [name for name in model if name != "all_modules.0.W"]
     if len(trained) != len(averaged):
         raise UserError(f"{path} has {len(trained)} trained arrays, but averages of {len(averaged)}: it is damaged")
     smooth = model | dict(zip(trained, averaged, strict=True))
-    noise = None if sigmas is None else (float(sigmas.min()), float(sigmas.max()))
+    noise = None if sigmas is None else (float(f"{sigmas.min():.6g}"), float(f"{sigmas.max():.6g}"))
     order = list(torch_modules(model).values())
     return weights(as_flax(smooth), as_flax(model), step, path, height, noise, [kind for kind, _ in order])
 
@@ -67,9 +72,12 @@ def read_torch(path, height):
 def read_bytes(path, count=-1):
     try:
         with open(path, "rb") as file:
-            return file.read(count)
+            data = file.read(count)
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}): check config.score.init_from") from None
+        raise UserError(f"{path} cannot be read ({error.strerror}): check the name of the file") from None
+    if not data:
+        raise UserError(f"{path} is empty: copy the file again")
+    return data
 
 
 # The PyTorch program's layout: all_modules.INDEX.NAME, modules in the order in which they are called

@@ -8,6 +8,7 @@ import numpy as np
 from scoressl_jax.errors import UserError
 
 SHOWN = 4  # keys named in one line
+PROCESSES = {"sigma": "sde.name ve", "time": "sde.name vp or subvp", "index": "sde.name ve, discrete noise levels"}
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,8 @@ def check(weights, source, score, resolutions, noise, network, image_shape):
         if comparable(name, score[name], resolutions) != comparable(name, value, resolutions)
     ]
     if score["scaling"] not in weights.scalings:
-        wrong.append(f"config.score.scaling is {score['scaling']}, the weights have {' or '.join(weights.scalings)}")
+        allowed = " or ".join(f"{name} ({PROCESSES.get(name, 'ours')})" for name in weights.scalings)
+        wrong.append(f"config.score.scaling is {score['scaling']}, the weights have {allowed}")
     if not wrong:
         wrong = misfits(weights.ema_params, network, image_shape)
     if wrong:

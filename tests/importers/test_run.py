@@ -36,7 +36,7 @@ def test_a_classifier_beside_taken_weights_is_the_one_beside_its_own(program, fi
     [
         (["--config.score.width=16"], ["config.score.width is 16, the weights have 32"]),
         (["--config.sde.sigma_max=20.0"], ["trained on noise levels 0.01 to 10", "0.01 to 20"]),
-        (["--config.score.scaling=sigma"], ["config.score.scaling is sigma, the weights have gaussian"]),
+        (["--config.score.scaling=sigma"], ["config.score.scaling is sigma, the weights have gaussian (ours)"]),
     ],
     ids=["width", "noise", "scaling"],
 )

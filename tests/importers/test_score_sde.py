@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import shlex
 from pathlib import Path
 
 import jax
@@ -16,6 +17,7 @@ from scoressl_jax.importers.__main__ import main as convert
 from scoressl_jax.importers.score_sde import flat, our_path, read_flax, read_torch
 from scoressl_jax.importers.sources import load
 from scoressl_jax.importers.weights import Weights, check, misfits
+from scoressl_jax.main import parse
 from scoressl_jax.models.ncsnpp import NCSNpp
 from scoressl_jax.models.scaling import ScoreNetwork
 
@@ -242,7 +244,7 @@ def test_every_field_that_differs_is_named(network, params):
         "config.score.width is 8, the weights have 128",
         "config.score.blocks is 2, the weights have 8",
         "config.score.attention is (8,), the weights have (16,)",
-        "config.score.scaling is sigma, the weights have time or index",
+        "config.score.scaling is sigma, the weights have time (sde.name vp or subvp) or index (sde.name ve, discrete",
     ):
         assert words in message
 
@@ -278,7 +280,7 @@ class Mark:
 def test_no_file_executes_code(tmp_path):
     mark, file = tmp_path / "mark", tmp_path / "evil.pth"
     file.write_bytes(pickle.dumps({"model": Mark(mark), "ema": Mark(mark), "step": 1}, protocol=2))
-    assert "evil.pth cannot be read" in complaint(read_flax, file, 16)
+    assert "evil.pth is a PyTorch file" in complaint(read_flax, file, 16)
     try:
         import torch  # noqa: F401
     except ImportError:
@@ -321,12 +323,46 @@ def test_converted_once_it_is_a_run(flax_file, params, tmp_path, capsys):
     assert convert(command) == 0
     said = capsys.readouterr().out
     assert "after 600,000 steps" in said
-    assert f"--config.score.init_from=run:{target}" in said
+    flags = said.splitlines()[-1]
+    assert f"--config.score.init_from=run:{target} --config.score.scaling=sigma" in flags
+    assert "--config.score.multipliers='(1, 2)'" in flags
+    assert flags.endswith("--config.sde.name=ve --config.sde.sigma_min=0.01 --config.sde.sigma_max=50.0")
+    pasted = parse(["--config=configs/digits_ssl_da.py", "--workdir=w", *shlex.split(flags)])[0]
     weights = load(f"run:{target}", 16)
     assert_same_tree(weights.ema_params, params[1])
     assert (weights.step, weights.scalings) == (600_000, ("sigma",))
     assert weights.noise == pytest.approx(NOISE, rel=1e-3)
-    config = small_config()
-    check(weights, "source", config.score, [16, 8], NOISE, build.build_score_network(config), SHAPE)
+    check(weights, "source", pasted.score, [16, 8], NOISE, build.build_score_network(pasted), SHAPE)
     assert convert(command) == 2
-    assert "holds a run" in capsys.readouterr().err
+    assert "is not empty" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("make", "options", "words"),
+    [
+        (lambda path: path.write_text("a text"), [], "cannot be read as msgpack"),
+        (lambda path: path.write_bytes(b""), [], "is empty"),
+        (lambda path: None, [], "No such file"),
+        (None, ["--sde=vp"], "has a Fourier embedding, as for ve: leave --sde out"),
+        (None, ["--to={file}"], "cannot be made"),
+        (None, ["--attention", "5", "--image-size=16", "--sigma-max=0.001"], "config.sde.sigma_max"),
+    ],
+    ids=["text", "empty", "missing", "sde", "target", "sigma"],
+)
+def test_mistakes_in_converting_are_one_line(flax_file, tmp_path, capsys, make, options, words):
+    file = flax_file
+    if make:
+        file = tmp_path / "file"
+        make(file)
+    options = [option.format(file=file) for option in options]
+    assert convert([str(file), f"--to={tmp_path / 'new'}", *options]) == 2
+    said = capsys.readouterr().err.strip().splitlines()
+    assert len(said) == 1
+    assert words in said[0]
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_torch_file_read_as_flax_is_told_apart(tmp_path):
+    file = tmp_path / "weights.pth"
+    file.write_bytes(b"PK and so on")
+    assert f"read it as score_sde_torch:{file}" in complaint(read_flax, file, 16)
