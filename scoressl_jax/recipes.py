@@ -31,7 +31,10 @@ def mnist_score(config):
 
 
 def wrn_28_2(config, steps, learning_rate, weight_decay):
-    """The classifier of Sastry et al. 2022 and 2023 and its AdamW. Ours: average of the weights, no warm-up."""
+    """The classifier of Sastry et al. 2022 and 2023 and its AdamW. Ours: average of the weights, no warm-up.
+
+    Noise embedding as in score_sde's classifier; the 1.5M parameters that they state are those of the rest.
+    """
     classifier = config.classifier
     classifier.update(depth=28, widen=2, embedding=128, times="uniform", ema=0.999, warmup=0)
     classifier.update(steps=steps, learning_rate=learning_rate, weight_decay=weight_decay, schedule="constant")

@@ -1,0 +1,300 @@
+"""The experiments in configs/: the command of each is whole, its data fit, it trains, and no field of it is idle.
+
+Stages run as pipeline.execute runs them, on networks and images shrunk to almost nothing. Training is one real step,
+compiled once for all experiments that agree in what it depends on; sampling is traced, and evaluation gets made-up
+predictions.
+"""
+
+import ast
+import functools
+import shlex
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from scoressl_jax import build, pipeline
+from scoressl_jax.adoption import flat
+from scoressl_jax.config import default_config, validate
+from scoressl_jax.data import digits, folder, tfds
+from scoressl_jax.data.dataset import make_dataset
+from scoressl_jax.evaluation import classification
+from scoressl_jax.fields import get
+from scoressl_jax.main import load_config, module_of, parse
+from scoressl_jax.models import resnet
+from scoressl_jax.models.ncsnpp import NCSNpp
+from scoressl_jax.sampling.predictor_corrector import image_keys
+
+ROOT = Path(__file__).resolve().parent.parent
+PATHS = {path.stem: path for path in sorted((ROOT / "configs").glob("*.py")) if path.stem != "moons_dlsm"}
+SETS = {  # training images, height, channels, classes
+    "mnist": (60_000, 28, 1, 10),
+    "svhn_cropped": (73_257, 32, 3, 10),
+    "cifar10": (50_000, 32, 3, 10),
+    "cifar100": (50_000, 32, 3, 100),
+}
+DEPENDS = {  # the fields of a shrunk config that what is traced follows from, besides the number of classes
+    "score": ("seed", "dtype", "sde", "score"),
+    "classifier": ("seed", "dtype", "sde", "score", "classifier", "regime", "data.class_prior"),
+    "judge": ("seed", "evaluation"),
+    "samples": ("dtype", "sde", "score.network", "score.scaling", "sampling")
+    + tuple(f"classifier.{name}" for name in ("kind", "network", "depth", "norm")),
+}
+QUICK = {  # compiles several times faster, to slower programs
+    "xla_backend_optimization_level": 0,
+    "xla_llvm_disable_expensive_passes": True,
+    "xla_cpu_use_fusion_emitters": False,
+    "xla_cpu_parallel_codegen_split_count": 1,
+}
+
+
+def images(name, count, size, channels, classes, pixels=np.zeros):
+    """A set with equally frequent classes; its pixels are all 0, which takes no memory, or else made by `pixels`."""
+    x, y = pixels((count, size, size, channels), np.uint8), np.arange(count) % classes
+    return make_dataset(name, x, y, x[:200], y[:200], [str(i) for i in range(classes)])
+
+
+def command_of(name):
+    """(config, workdir, mode) that the command in the docstring asks for."""
+    text = ast.get_docstring(ast.parse(PATHS[name].read_text()))
+    line = next(line for line in text.splitlines() if "python -m" in line)
+    assert line.split()[:3] == ["python", "-m", "scoressl_jax.main"]
+    return parse(shlex.split(line)[3:])[:3]
+
+
+# The files
+
+
+@pytest.fixture(autouse=True)
+def at_root(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_command_of_the_docstring(name):
+    config, workdir, mode = command_of(name)
+    validate(config)
+    assert workdir.startswith("runs/")
+    assert mode == ("train_score" if name.endswith("_score") else "run")
+    for field in ("score.init_from", "data.download"):
+        config.update_from_flattened_dict({field: get(default_config(), field)})
+    assert config == load_config(f"configs/{name}.py")
+
+
+def test_moons_are_the_only_experiment_of_another_kind():
+    others = {path.stem for path in (ROOT / "configs").glob("*.py")} - PATHS.keys()
+    assert [module_of(load_config(f"configs/{name}.py"), "config").__name__ for name in others] == [
+        "scoressl_jax.moons.config"
+    ]
+
+
+LABELS = {  # labelled and unlabelled images, as the papers have them
+    "cifar10_ssl": (4000, 46_000),
+    "cifar10_ssl_da": (4000, 46_000),
+    "cifar10_da": (50_000, 0),
+    "cifar10_noisy": (50_000, 0),
+    "cifar10_dlsm": (50_000, 0),
+    "cifar100_dlsm": (50_000, 0),
+    "svhn_ssl": (1000, 72_257),
+    "svhn_ssl_da": (1000, 72_257),
+    "svhn_pu": (500, 72_757),
+    "mnist_ssl": (1000, 59_000),
+    "mnist_ssl_da": (1000, 59_000),
+    "mnist_pu": (1000, 59_000),
+}
+
+
+@pytest.mark.parametrize("name", [name for name in PATHS if not name.startswith("digits")])
+def test_data_of_full_size_fit(name, monkeypatch):
+    monkeypatch.setattr(tfds, "load_tfds", lambda name, *_: images(name, *SETS[name]))
+    experiment = build.build(load_config(f"configs/{name}.py"))
+    split = experiment.split
+    assert name.endswith("_score") or (len(split.labeled), len(split.unlabeled)) == LABELS[name]
+    three_levels = dict(multipliers=(1, 2, 2), attention=(14,))
+    body = NCSNpp(blocks=8) if name.startswith("cifar") else NCSNpp(**three_levels if name.startswith("mnist") else {})
+    assert experiment.score_network.body == body
+
+
+@pytest.mark.parametrize("name", [name for name in PATHS if not name.startswith("digits")])
+def test_score_network_of_the_set_can_be_taken(name):
+    config, source = load_config(f"configs/{name}.py"), name.split("_")[0].replace("cifar100", "cifar10")
+    other = load_config(f"configs/{source}_score.py")
+    assert (config.score, config.sde) == (other.score, other.sde)
+
+
+# A small run of each
+
+
+class Recorder:
+    """Stands in for a ConfigDict and notes in `seen` which fields are read."""
+
+    def __init__(self, config, seen, prefix=""):
+        self._config, self._seen, self._prefix = config, seen, prefix
+
+    def __getitem__(self, name):
+        value = self._config[name]
+        if isinstance(value, ConfigDict):
+            return Recorder(value, self._seen, f"{self._prefix}{name}.")
+        self._seen.add(self._prefix + name)
+        return value
+
+    __getattr__ = __getitem__
+
+    def keys(self):
+        return self._config.keys()
+
+    def __iter__(self):
+        return iter(self.keys())
+
+
+def shrunk(config):
+    """The same kinds of everything, as small as they go."""
+    config = config.copy_and_resolve_references()
+    data, score, classifier, evaluation = config.data, config.score, config.classifier, config.evaluation
+    data.num_labels = data.num_labels and 20
+    data.num_positive = data.num_positive and 4
+    score.update(width=4, blocks=1, embedding=2, batch_size=4, steps=2, warmup=1)
+    score.multipliers, score.attention = (1,), ()  # the middle has attention
+    classifier.update(width=4, widen=1, embedding=2, batch_size=4, unlabeled_batch_size=4, steps=2, warmup=1)
+    if classifier.network == "wide_resnet":
+        classifier.depth = 4  # no blocks, but both inputs, the norm and the head
+    config.sampling.update(count=4, batch_size=4, steps=2)
+    evaluation.update(times=2, curve_images=4, batch_size=4, judge_depth=4, judge_widen=1, judge_steps=2)
+    config.training.steps_per_call = 1
+    return config
+
+
+def prepared(job):
+    """(the lowered update, its arguments) of a first step from random parameters."""
+    rng = np.random.default_rng(0)
+    state = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), jax.eval_shape(job.init_state))
+    params = jax.tree.map(lambda leaf: 0.1 * rng.normal(size=leaf.shape).astype(leaf.dtype), state.params)
+    indices = {name: array[0] for name, array in job.indices(0, 0, 1).items()}
+    state = state.replace(params=params, ema_params=params)
+    arguments = state, job.arrays, job.frozen, indices, jax.random.key(0)
+    return jax.jit(job.update).lower(*arguments), arguments
+
+
+def take_step(lowered, arguments):
+    after, logs = lowered.compile(compiler_options=QUICK)(*arguments)
+    assert all(np.isfinite(value) for value in jax.device_get(logs).values()), logs
+    for params in (after.params, after.ema_params):
+        moved = jax.tree.map(lambda one, other: (np.asarray(one) != other).any(), params, arguments[0].params)
+        assert any(jax.tree.leaves(moved))
+    assert after.step == 1
+
+
+def shape_of_samples(sample, parameters, labels):
+    keys = image_keys(jax.random.key(0), 0, len(labels))
+    return jax.eval_shape(lambda parameters: sample(parameters, keys, labels), parameters).shape
+
+
+def no_predictors(run):
+    return lambda x, t: np.zeros((len(x), run.experiment.num_classes)), lambda x, t, y: np.zeros_like(x)
+
+
+def no_judge(fn, batch, *arrays):
+    """classification.batched, of which the judge alone takes one array."""
+    return fn(*arrays) if len(arrays) > 1 else np.zeros(len(arrays[0]), int)
+
+
+@pytest.fixture(scope="module")
+def read_by(tmp_path_factory):
+    """(config, mode) -> the fields that a run reads, not counting checks of values and the copy in config.json."""
+    done = {}
+
+    def read_by(config, mode):
+        config, seen, used = shrunk(config), set(), []
+        validate(config)
+
+        def once(name, num_classes, work):
+            """work() where it has not been done for these fields; what it read is read by every run that has them."""
+            key = name, num_classes, *(str(get(config, field)) for field in DEPENDS[name])
+            if key not in done:
+                before = set(seen)
+                seen.clear()
+                done[key] = work(), set(seen)
+                seen.update(before)
+            result, read = done[key]
+            seen.update(read)
+            return result
+
+        def train_stage(run, job):
+            def start():
+                lowered, arguments = prepared(job)
+                return arguments[0].params, pool.submit(take_step, lowered, arguments)
+
+            params, step = once(job.name, job.name != "score" and run.experiment.num_classes, start)
+            used.append(step)
+            return params, {}
+
+        def generate(sample, parameters, count, batch, num_classes, seed, stop):
+            labels = jnp.arange(batch) % num_classes
+            shape = once("samples", num_classes, lambda: shape_of_samples(sample, parameters, labels))
+            return np.zeros((count, *shape[1:]), np.uint8), np.arange(count) % num_classes
+
+        def load(name, *_):
+            rng, classes = np.random.default_rng(0), SETS[name][-1] if name in SETS else 10
+            return images(name, 200, 8, 1, classes, lambda shape, dtype: rng.integers(0, 256, shape, dtype))
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(tfds, "load_tfds", load)
+            patch.setattr(folder, "load_folder", load)
+            patch.setattr(digits, "load_digits", lambda: load("digits"))
+            patch.setattr(resnet, "STAGES", dict.fromkeys(resnet.STAGES, (1,)))
+            patch.setattr(build, "validate", lambda config: None)
+            patch.setattr(pipeline, "adopt_config", lambda *_: None)
+            patch.setattr(pipeline, "train_stage", train_stage)
+            patch.setattr(pipeline, "generate", generate)
+            patch.setattr(pipeline, "predictors", no_predictors)
+            patch.setattr(classification, "batched", no_judge)
+            patch.setattr(classification, "diffuse", lambda sde, images, t, seed: images.astype(np.float32))
+            patch.setattr(pipeline, "STAGES", pipeline.STAGES[:-1])  # the report reads files alone
+            pipeline.execute(mode, Recorder(config, seen), tmp_path_factory.mktemp("run"), None)
+        for step in used:
+            step.result()
+        return frozenset(seen)
+
+    with ThreadPoolExecutor(2) as pool:  # compiles while this thread traces what comes next
+        yield read_by
+
+
+@pytest.fixture(scope="module")
+def read_by_experiment(read_by):
+    return functools.cache(lambda name: read_by(load_config(str(PATHS[name])), command_of(name)[2]))
+
+
+def fields(config):
+    return dict(flat(config.to_dict()))
+
+
+def idle(config, read):
+    """Fields that differ from the default and are not among those read."""
+    default = fields(default_config())
+    return {name for name, value in fields(config).items() if name not in default or value != default[name]} - read
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_every_stage_takes_a_step_and_every_field_that_the_file_sets_is_read(name, read_by_experiment):
+    assert idle(load_config(f"configs/{name}.py"), read_by_experiment(name)) == set()
+
+
+def test_every_field_there_is_is_read_by_some_run(read_by, read_by_experiment):
+    config = default_config()
+    config.sde.name, config.score.network, config.classifier.network = "vp", "mlp", "mlp"
+    config.data.name, config.data.path = "folder", "images"
+    read = read_by(config, "run").union(*(read_by_experiment(name) for name in PATHS))
+    assert fields(default_config()).keys() - read == set()
+
+
+def test_a_field_that_nothing_reads_is_caught(read_by):
+    config = load_config("configs/digits_ssl_da.py")
+    assert idle(config, read_by(config, "run")) == set()
+    with config.unlocked():
+        config.sampling.colour = "blue"
+    config.data.image_size = 16  # of folders alone
+    assert idle(config, read_by(config, "run")) == {"sampling.colour", "data.image_size"}
