@@ -77,3 +77,16 @@ def test_score_body_starts_at_zero_and_drops_out_in_training_alone():
     np.testing.assert_array_equal(draws[0], draws[1])
     assert np.abs(draws[0] - draws[2]).max() > 1e-3
     assert np.abs(draws[0] - calm).max() > 1e-3
+
+
+@pytest.mark.parametrize("module", [MLP, MLPClassifier], ids=["score", "classifier"])
+def test_bfloat16_stays_close_with_float32_parameters_and_output(module):
+    options = {"num_classes": 4} if module is MLPClassifier else {}
+    options |= {"width": 16, "blocks": 2, "embedding": 3}
+    x, log_sigma = X.astype(np.float32), LOG_SIGMA.astype(np.float32)
+    p = jax.tree.map(np.float32, random_parameters(module(**options), x, log_sigma))
+    run = lambda module: jax.tree.leaves(jax.jit(module.apply)({"params": p}, x, log_sigma))[0]  # noqa: E731
+    found, exact = run(module(**options, dtype=jnp.bfloat16)), run(module(**options))
+    assert found.dtype == np.float32
+    error = np.linalg.norm(found - exact) / np.linalg.norm(exact)
+    assert 1e-4 < error < 0.03, "the same network, rounded to eight bits"

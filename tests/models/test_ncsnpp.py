@@ -14,7 +14,7 @@ from numpy_layers import (
     swish,
 )
 
-from scoressl_jax.models.ncsnpp import NCSNpp
+from scoressl_jax.models.ncsnpp import Attention, NCSNpp
 from scoressl_jax.models.scaling import ScoreNetwork
 
 ROOT_HALF = np.sqrt(0.5)
@@ -66,6 +66,16 @@ def test_sizes_that_cannot_be_halved_are_named(size, multipliers):
 
 
 # The whole network in NumPy
+
+
+def test_attention_is_the_formula():
+    module, x = Attention(), np.random.default_rng(2).normal(size=(2, 3, 5, 8))
+    parameters = random_parameters(module, x)
+    with jax.enable_x64(True):
+        found = jax.jit(module.apply)({"params": parameters}, x)
+    expected = attention(parameters, x)
+    assert np.abs(expected - x * ROOT_HALF).max() > 0.1
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-8)
 
 
 def up(x, with_fir):
