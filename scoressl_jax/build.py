@@ -16,7 +16,7 @@ from scoressl_jax.fields import choose
 from scoressl_jax.models.mlp import MLP, MLPClassifier
 from scoressl_jax.models.ncsnpp import NCSNpp
 from scoressl_jax.models.resnet import ResNet
-from scoressl_jax.models.scaling import ScoreNetwork
+from scoressl_jax.models.scaling import POSITIONAL, ScoreNetwork
 from scoressl_jax.models.wide_resnet import WideResNet
 from scoressl_jax.sampling.predictor_corrector import predictor_corrector
 from scoressl_jax.sde import VE, VP, SubVP
@@ -143,7 +143,7 @@ def build_sde(config):
 
 def build_score_network(config):
     score, dtype = config.score, DTYPES[config.dtype]
-    kind = "positional" if score.scaling in ("time", "index") else "fourier"
+    kind = "positional" if score.scaling in POSITIONAL else "fourier"
     body = choose(
         "score.network",
         score.network,

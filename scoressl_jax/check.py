@@ -57,7 +57,7 @@ def pace(seconds):
 def cut(sizes, factor):
     """Batch sizes `{name: size}` divided by `factor`, each a multiple of the devices."""
     devices = jax.device_count()
-    return {name: max(1, math.ceil(size / factor / devices)) * devices for name, size in sizes.items()}
+    return {name: math.ceil(size / factor / devices) * devices for name, size in sizes.items()}
 
 
 def affordable(lower, sizes):

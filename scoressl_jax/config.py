@@ -11,7 +11,7 @@ from scoressl_jax.fields import check_devices, check_names, check_order, check_r
 from scoressl_jax.losses.objective import UNLABELED_TERMS
 from scoressl_jax.models.ncsnpp import PYRAMIDS
 from scoressl_jax.models.resnet import STAGES
-from scoressl_jax.models.scaling import SCALINGS
+from scoressl_jax.models.scaling import POSITIONAL, SCALINGS
 from scoressl_jax.sampling.predictor_corrector import CORRECTORS, PREDICTORS
 
 DTYPES = {"float32": None, "bfloat16": jnp.bfloat16}  # None: as the inputs are
@@ -234,7 +234,7 @@ def validate_scaling(config):
             f"config.score.scaling is {scaling!r}, for config.sde.name {' or '.join(processes[scaling])}, but that is "
             f"{config.sde.name!r}: change one of them (time is for vp and subvp, gaussian for every process)"
         )
-    if scaling in ("time", "index") and config.score.network != "ncsnpp":
+    if scaling in POSITIONAL and config.score.network != "ncsnpp":
         raise UserError(f"config.score.scaling {scaling!r} is for config.score.network ncsnpp: change one of them")
 
 

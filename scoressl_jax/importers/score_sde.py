@@ -12,6 +12,7 @@ from flax.serialization import msgpack_restore
 
 from scoressl_jax.errors import UserError
 from scoressl_jax.importers.weights import Weights
+from scoressl_jax.models.scaling import POSITIONAL
 
 OURS = {
     "ResnetBlockBigGANpp": "ResidualBlock",
@@ -65,8 +66,8 @@ def read_torch(path, height):
         raise UserError(f"{path} has {len(trained)} trained arrays, but averages of {len(averaged)}: it is damaged")
     smooth = model | dict(zip(trained, averaged, strict=True))
     noise = None if sigmas is None else (float(f"{sigmas.min():.6g}"), float(f"{sigmas.max():.6g}"))
-    order = list(torch_modules(model).values())
-    return weights(as_flax(smooth), as_flax(model), step, path, height, noise, [kind for kind, _ in order])
+    order = [kind for kind, _ in torch_modules(model).values()]
+    return weights(as_flax(smooth), as_flax(model), step, path, height, noise, order)
 
 
 def read_bytes(path, count=-1):
@@ -163,7 +164,7 @@ def weights(averaged, raw, step, path, height, noise=None, order=()):
     if levels is not None:
         fields["attention"] = tuple(height >> level for level in levels)
     fourier = "FourierEmbedding_0" in averaged["params"]["body"]["NoiseEmbedding_0"]
-    scalings = ("sigma",) if fourier else ("time", "index")
+    scalings = ("sigma",) if fourier else POSITIONAL
     return Weights(averaged, raw, step, scalings, fields, noise if fourier else None)
 
 

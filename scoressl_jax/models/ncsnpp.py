@@ -22,7 +22,6 @@ from scoressl_jax.models.layers import (
 )
 
 ROOT_HALF = 0.5**0.5
-EMBEDDINGS = ("fourier", "positional")
 PYRAMIDS = ("residual", "skip", "none")
 
 

@@ -9,8 +9,8 @@ and each input image is standardised by itself.
 import flax.linen as nn
 
 from scoressl_jax.models.convolution import Conv
-from scoressl_jax.models.layers import NoiseEmbedding, at_least_float32, standardize
-from scoressl_jax.models.wide_resnet import conv3x3, conv_init, head_init, normalize
+from scoressl_jax.models.layers import NoiseEmbedding, at_least_float32
+from scoressl_jax.models.wide_resnet import conv3x3, conv_init, head_init, normalize, stem
 
 STAGES = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
 
@@ -46,13 +46,8 @@ class ResNet(nn.Module):
 
     @nn.compact
     def __call__(self, x, log_sigma, x_hat=None):
-        if self.denoised_input != (x_hat is not None):
-            raise ValueError("x_hat is given exactly when denoised_input is set")
         embedding = nn.swish(NoiseEmbedding(self.embedding)(log_sigma))
-        h = conv3x3(self.width, dtype=self.dtype)(standardize(x))
-        if self.denoised_input:
-            h = h + conv3x3(self.width, dtype=self.dtype)(standardize(x_hat))
-        h = nn.relu(normalize(self.norm, h))
+        h = nn.relu(normalize(self.norm, stem(self.width, self.denoised_input, x, x_hat, self.dtype)))
         for stage, blocks in enumerate(STAGES[self.depth]):
             features = self.width * 2**stage
             for i in range(blocks):

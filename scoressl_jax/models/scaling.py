@@ -10,7 +10,8 @@ import jax.numpy as jnp
 from scoressl_jax.sde import expand
 
 INDICES = 1000  # noise levels of score_sde's discrete networks
-SCALINGS = ("gaussian", "sigma", "time", "index")
+POSITIONAL = ("time", "index")  # scalings whose body has a positional embedding
+SCALINGS = ("gaussian", "sigma", *POSITIONAL)
 DATA_MEAN, DATA_STD = 0.5, 0.5  # of images in [0, 1], roughly: the Gaussian that `gaussian` scaling corrects
 
 
@@ -24,7 +25,6 @@ class ScoreNetwork(nn.Module):
     noise-to-signal ratio of images in [-1, 1] is 2 sigma.
     `index`: score_sde's for VE with discrete noise levels, body(2x - 1, k) / sigma_k with level k nearest to sigma,
     counted from the highest of `process`.
-    The body of the last two has a positional embedding.
     """
 
     body: nn.Module

@@ -25,6 +25,14 @@ def conv3x3(features, strides=1, dtype=None):
     return Conv(features, (3, 3), strides=strides, use_bias=False, kernel_init=conv_init, dtype=dtype)
 
 
+def stem(features, denoised_input, x, x_hat, dtype):
+    """Convolution of the standardised image, plus one of the denoised image. Called inside a module."""
+    if denoised_input != (x_hat is not None):
+        raise ValueError("x_hat is given exactly when denoised_input is set")
+    h = conv3x3(features, dtype=dtype)(standardize(x))
+    return h + conv3x3(features, dtype=dtype)(standardize(x_hat)) if denoised_input else h
+
+
 def head_init(key, shape, dtype=jnp.float32):
     """U(-1, 1) / sqrt(classes)."""
     return nn.initializers.uniform(2.0)(key, shape, dtype) / shape[1] ** 0.5 - shape[1] ** -0.5
@@ -70,12 +78,8 @@ class WideResNet(nn.Module):
 
     @nn.compact
     def __call__(self, x, log_sigma, x_hat=None):
-        if self.denoised_input != (x_hat is not None):
-            raise ValueError("x_hat is given exactly when denoised_input is set")
         embedding = NoiseEmbedding(self.embedding)(log_sigma)
-        h = conv3x3(16, dtype=self.dtype)(standardize(x))
-        if self.denoised_input:
-            h = h + conv3x3(16, dtype=self.dtype)(standardize(x_hat))
+        h = stem(16, self.denoised_input, x, x_hat, self.dtype)
         blocks = (self.depth - 4) // 6
         for group, stride in enumerate((1, 2, 2)):
             for i in range(blocks):
