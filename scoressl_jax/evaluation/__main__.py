@@ -63,7 +63,7 @@ def parse(argv):
         ("--k", 1, plan.k, "nearest neighbours of precision, recall, density and coverage"),
         ("--cas-steps", 0, 0, "steps of training for the classification accuracy score; 0 leaves it out"),
         ("--judge-steps", 1, plan.judge_steps, "steps of training the judge"),
-        ("--judge-depth", 10, plan.judge_depth, "layers of the judge and of CAS's classifier, 6 n + 4"),
+        ("--judge-depth", 4, plan.judge_depth, "layers of the judge and of CAS's classifier, 6 n + 4"),
         ("--judge-widen", 1, plan.judge_widen, "their width"),
         ("--batch-size", 1, plan.batch_size, "images at a time"),
         ("--image-size", 1, None, "resize images of folders to this height and width"),
@@ -73,7 +73,7 @@ def parse(argv):
         parser.add_argument(flag, type=at_least(least), default=default, metavar="N", help=text + shown)
     options = parser.parse_args(argv)
     if (options.judge_depth - 4) % 6:
-        parser.error(f"--judge-depth={options.judge_depth}: it must be 6 n + 4 (10, 16, 22, 28 ...)")
+        parser.error(f"--judge-depth={options.judge_depth}: it must be 6 n + 4 (4, 10, 16, 22 ...)")
     return options
 
 
@@ -132,12 +132,12 @@ def compare(options):
     check_devices(config, ("evaluation.batch_size",))
     reference, samples = read(options)
     names, real_labels, sample_labels = image_sets.common_labels(reference, samples)
+    if options.cas_steps and (real_labels is None or sample_labels is None):
+        raise UserError("command line: --cas-steps needs labels of both REFERENCE and SAMPLES")
     features = features_of(options, config, reference, real_labels)
     real, fake = (reference.images, real_labels), (samples.images, sample_labels)
     block, warnings = compare_samples(features, real, fake, names, options.k, options.convention, options.seed)
     if options.cas_steps:
-        if real_labels is None or sample_labels is None:
-            raise UserError("command line: --cas-steps needs labels of both REFERENCE and SAMPLES")
         cas = train_judge(config, "cas", *fake, samples.what, options.cas_steps)
         known = real_labels >= 0
         block["cas"] = cas.accuracy(reference.images[known], real_labels[known], config.evaluation.batch_size)
