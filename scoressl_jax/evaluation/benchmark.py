@@ -21,10 +21,10 @@ RANK, CLASSES = 32, 1008
 
 def random_features(count, dimension, seed, spread=1.0):
     """Float32 `[count, dimension]`, a plane of RANK dimensions and a little noise; the plane is the same for all."""
-    plane = np.random.default_rng(0).standard_normal((RANK, dimension), np.float32)
+    plane = 0.1 * np.random.default_rng(0).standard_normal((RANK, dimension), np.float32)
     rng = np.random.default_rng(seed)
     features = rng.standard_normal((count, dimension), np.float32)
-    features *= 0.3
+    features *= 0.03
     for start in range(0, count, 1000):
         rows = features[start : start + 1000]
         rows += spread * rng.standard_normal((len(rows), RANK), np.float32) @ plane

@@ -35,15 +35,16 @@ def checked_pair(real, samples, least, why):
 class Moments:
     """Mean and covariance of features that come in batches, in float64; nothing is kept but the moments.
 
-    `count`, `mean [D]` and `scatter [D, D]`, the sum of outer products of deviations from the mean.
+    `count`, `mean [D]` and `scatter [D, D]`, the sum of outer products of deviations from the mean. `name` is what
+    messages call the features.
     """
 
-    def __init__(self):
-        self.count, self.mean, self.scatter = 0, 0.0, 0.0
+    def __init__(self, name="features"):
+        self.name, self.count, self.mean, self.scatter = name, 0, 0.0, 0.0
 
     def add(self, features):
         """Add a batch `[n, D]` of any n; returns self. UserError where it is not finite or has another D."""
-        features = checked(features, "features")
+        features = checked(features, self.name)
         for start in range(0, len(features), ROWS):
             rows = features[start : start + ROWS].astype(np.float64)
             part = Moments()
@@ -57,7 +58,8 @@ class Moments:
         """Add what `other` holds (Chan, Golub and LeVeque 1983, eq. 2.1); returns self."""
         if self.count and other.count and len(self.mean) != len(other.mean):
             raise UserError(
-                f"features of {len(other.mean)} numbers after {self.count} of {len(self.mean)}: take all from one layer"
+                f"{self.name}: {other.count} features of {len(other.mean)} numbers after {self.count} of "
+                f"{len(self.mean)}: take all from one layer"
             )
         count, delta = self.count + other.count, other.mean - self.mean
         if other.count:
@@ -70,7 +72,7 @@ class Moments:
     def covariance(self):
         """The unbiased covariance `[D, D]`, as np.cov; UserError with fewer than two features."""
         if self.count < 2:
-            raise UserError(f"covariance of {self.count} features: give two images or more")
+            raise UserError(f"{self.name}: {self.count} features have no covariance: give two images or more")
         return self.scatter / (self.count - 1)
 
 

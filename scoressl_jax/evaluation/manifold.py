@@ -2,7 +2,8 @@
 2020).
 
 Squared distances come tile by tile from a matrix product, in float32 where there are many. What rounding could change,
-that is the neighbours that set a radius and the pairs at the edge of a ball, is decided by differences in float64. So
+that is the neighbours that set a radius and the pairs at the edge of a ball, is decided by differences in float64;
+where float32 cannot tell the neighbours, as in tight clusters far apart, the products are repeated in float64. So
 neither the precision nor the size of the tiles changes a result.
 """
 
@@ -20,7 +21,7 @@ from scoressl_jax.evaluation.frechet import checked, checked_pair
 
 BLOCK = 2048  # rows and columns of a tile
 FLOAT64_UP_TO = 2**33  # N * M * D: a second or so
-ROUNDING = 16  # error of a squared distance over eps times the squared norms; measured: 2
+ROUNDING = 32  # error of a squared distance over eps times the squared norms; measured: 7 at most
 SPARE = 4  # candidates beyond the k nearest, as rounding may swap some
 WORKERS = 32  # each holds a tile and its masks, 30 MB
 QUIET_UP_TO = 32  # tiles, that is a few seconds, without a progress bar
@@ -42,7 +43,11 @@ class Centred:
         d2 *= -2
         d2 += x2[:, None]
         d2 += y2
-        return d2, ROUNDING * np.finfo(d2.dtype).eps * (x2.max() + y2.max())
+        return d2, self.error(x2.max(), other, columns)
+
+    def error(self, squares, other, columns=slice(None)):
+        """What rounding may change squared distances by, from points of these squared norms to `other`'s columns."""
+        return ROUNDING * np.finfo(self.values.dtype).eps * (squares + other.squares[columns].max())
 
 
 def precise_enough(x, y):
@@ -97,10 +102,11 @@ def merge(nearest, distance, row, column, d2):
     nearest[:], distance[:] = column[taken], d2[taken]
 
 
-def nearest_others(x, count, block):
-    """Index of the `count` nearest others of each of `x [N, D]`, by distances as rounded, `[N, count]`."""
-    points = Centred(x, x.mean(0, dtype=np.float64), precise_enough(x, x))
-    nearest, distance = np.zeros((len(x), count), int), np.full((len(x), count), np.inf, points.values.dtype)
+def nearest_others(x, count, block, dtype):
+    """Index of the `count` nearest others of each of `x [N, D]`, by distances as rounded, `[N, count]`; and what the
+    squared distances of those left out are not below, for all that rounding does, `[N]`."""
+    points = Centred(x, x.mean(0, dtype=np.float64), dtype)
+    nearest, distance = np.zeros((len(x), count), int), np.full((len(x), count), np.inf, dtype)
 
     def closer(tile):
         """What may be among the nearest, for the rows and for the columns: (points, which of them, nearest, d2)."""
@@ -121,25 +127,30 @@ def nearest_others(x, count, block):
     for found in in_parallel(closer, [(b, b) for b in parts] + list(combinations(parts, 2)), "neighbours"):
         for part, *pairs in found:
             merge(nearest[part], distance[part], *pairs)
-    return nearest
+    left_out = distance[:, -1] - points.error(points.squares, points)
+    return nearest, left_out if count < len(x) - 1 else np.inf
 
 
 def squared_radius(x, k, block=BLOCK):
-    """Squared distance of each of `x [N, D]` to its k-th nearest other one, float64 `[N]`."""
-    nearest = nearest_others(x, min(k + SPARE, len(x) - 1), block)
-    d2 = exact(x, x, np.repeat(np.arange(len(x)), nearest.shape[1]), nearest.ravel()).reshape(nearest.shape)
-    return np.partition(d2, k - 1, axis=1)[:, k - 1]
+    """(squared distance of each of `x [N, D]` to its k-th nearest other one, float64 `[N]`; the precision it took)."""
+    for dtype in (precise_enough(x, x), np.float64):
+        nearest, left_out = nearest_others(x, min(k + SPARE, len(x) - 1), block, dtype)
+        d2 = exact(x, x, np.repeat(np.arange(len(x)), nearest.shape[1]), nearest.ravel()).reshape(nearest.shape)
+        radius2 = np.partition(d2, k - 1, axis=1)[:, k - 1]
+        if dtype == np.float64 or (radius2 <= np.maximum(left_out, 0)).all():
+            break
+    return radius2, dtype
 
 
 def neighbour_radius(x, k):
     """Distance of each of `x [N, D]` to its k-th nearest other one, `[N]`; UserError unless N > k."""
-    return np.sqrt(squared_radius(checked(x, "points", k + 1, f"k={k} nearest neighbours"), k))
+    return np.sqrt(squared_radius(checked(x, "points", k + 1, f"k={k} nearest neighbours"), k)[0])
 
 
-def pairs_in_balls(real, samples, real_radius2, sample_radius2, inside, block):
+def pairs_in_balls(real, samples, real_radius2, sample_radius2, inside, block, dtype):
     """Yields, tile by tile, the pairs (real, sample) whose sample lies in the real one's ball, as two index arrays, and
     the index of each real one in a sample's ball."""
-    centre, dtype = real.mean(0, dtype=np.float64), precise_enough(real, samples)
+    centre = real.mean(0, dtype=np.float64)
     x, y = Centred(real, centre, dtype), Centred(samples, centre, dtype)
 
     def found(tile):
@@ -173,10 +184,11 @@ def precision_recall(real, samples, k=5, convention="prdc", block=BLOCK):
     if convention not in INSIDE or k < 1:
         raise UserError(f"k={k}, convention {convention!r}: give k of 1 or more and one of {', '.join(INSIDE)}")
     real, samples = checked_pair(real, samples, k + 1, f"k={k} nearest neighbours")
-    real_radius2, sample_radius2 = squared_radius(real, k, block), squared_radius(samples, k, block)
+    (real_radius2, real_dtype), (sample_radius2, sample_dtype) = (squared_radius(x, k, block) for x in (real, samples))
+    dtype = np.result_type(precise_enough(real, samples), real_dtype, sample_dtype)
     balls = np.zeros(len(samples), int)
     covered, recalled = np.zeros(len(real), bool), np.zeros(len(real), bool)
-    for i, j, r in pairs_in_balls(real, samples, real_radius2, sample_radius2, INSIDE[convention], block):
+    for i, j, r in pairs_in_balls(real, samples, real_radius2, sample_radius2, INSIDE[convention], block, dtype):
         balls += np.bincount(j, minlength=len(samples))
         covered[i] = recalled[r] = True
     return {

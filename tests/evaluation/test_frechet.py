@@ -68,8 +68,8 @@ def test_identical_sets(count):
     [
         (lambda: Moments().add(np.zeros(3)), r"shape \[3\], not \[N, D\]"),
         (lambda: Moments().add([[0.0, np.nan], [1.0, np.inf], [1.0, 1.0]]), "features: 2 of 3 .* NaN or infinite"),
-        (lambda: Moments().add(np.zeros((2, 3))).add(np.zeros((2, 4))), "4 numbers after 2 of 3"),
-        (lambda: Moments().add(np.zeros((1, 3))).covariance, "covariance of 1 features"),
+        (lambda: Moments().add(np.zeros((2, 3))).add(np.zeros((2, 4))), "2 features of 4 numbers after 2 of 3"),
+        (lambda: Moments("real").add(np.zeros((1, 3))).covariance, "real: 1 features have no"),
         (lambda: frechet_distance(np.zeros(2), np.eye(2), np.zeros(3), np.eye(3)), r"second mean has shape \[3\]"),
         (lambda: frechet_distance(np.zeros(2), np.eye(3), np.zeros(2), np.eye(2)), r"covariance \[3, 3\]"),
         (lambda: frechet_distance(np.zeros(2), np.eye(2), np.zeros(2), np.eye(2) * np.nan), "second mean or cov"),

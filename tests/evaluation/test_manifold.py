@@ -10,16 +10,17 @@ from scoressl_jax.evaluation import manifold
 from scoressl_jax.evaluation.manifold import neighbour_radius, precision_recall
 
 
+def radius2(x, k):
+    """Squared distance to the k-th of the others."""
+    x = x.astype(np.float64)
+    others = [cdist(x[i : i + 1], np.delete(x, i, 0), "sqeuclidean")[0] for i in range(len(x))]
+    return np.asarray([sorted(d2)[k - 1] for d2 in others])
+
+
 def brute_force(real, samples, k, inside=np.less):
     """From the definitions, on squared distances by differences in float64."""
-    real, samples = real.astype(np.float64), samples.astype(np.float64)
-
-    def radius(x):
-        others = [cdist(x[i : i + 1], np.delete(x, i, 0), "sqeuclidean")[0] for i in range(len(x))]
-        return np.asarray([sorted(d2)[k - 1] for d2 in others])
-
-    d2 = cdist(real, samples, "sqeuclidean")
-    in_real, in_samples = inside(d2, radius(real)[:, None]), inside(d2, radius(samples))
+    d2 = cdist(real.astype(np.float64), samples.astype(np.float64), "sqeuclidean")
+    in_real, in_samples = inside(d2, radius2(real, k)[:, None]), inside(d2, radius2(samples, k))
     return {
         "precision": np.mean([column.any() for column in in_real.T]),
         "recall": np.mean([row.any() for row in in_samples]),
@@ -77,8 +78,8 @@ def test_edge_of_a_ball(convention, inside):
 @pytest.mark.parametrize(("convention", "inside"), [("prdc", np.less), ("guided_diffusion", np.less_equal)])
 def test_float32_products_far_from_zero_decide_as_float64(convention, inside):
     """Copies of real points among the samples, real points at the very edge of each other's balls, a large mean."""
-    real = features(400, 300, 3, offset=50)
-    samples = np.concatenate([real[:200], features(250, 300, 4, 0.8, offset=50)])
+    real = features(400, 300, 3, offset=3000)
+    samples = np.concatenate([real[:200], features(250, 300, 4, 0.8, offset=3000)])
     found = precision_recall(real, samples, 4, convention, block=150)
     assert found == pytest.approx(brute_force(real, samples, 4, inside), rel=1e-12)
 
@@ -128,6 +129,14 @@ def test_one_mode_of_two_is_precise_and_half_recalled():
 def test_radius_is_of_the_kth_other_point():
     x = np.asarray([[0.0], [1.0], [3.0], [7.0]])
     np.testing.assert_array_equal(neighbour_radius(x, 2), [3, 2, 3, 6])
+
+
+@pytest.mark.usefixtures("float32")
+@pytest.mark.parametrize("side", [10, 100])
+def test_radius_where_rounding_swaps_neighbours(side):
+    """Two tight clusters far apart, so that distances in a cluster are small against the norms."""
+    x = features(400, 300, 14, 0.03, offset=np.where(np.arange(400) % 2, side, -side)[:, None])
+    np.testing.assert_allclose(neighbour_radius(x, 4), np.sqrt(radius2(x, 4)), rtol=1e-12)
 
 
 def test_progress_is_shown_for_what_takes_long(capsys):
