@@ -1,9 +1,9 @@
 """Inception-v3 (Szegedy et al. 2016) as the graph `inception-2015-12-05`, the network that defines FID.
 
 Its layers carry the names that torchvision gave them, which the converted weights have too (importers/inception.py).
-Batch normalisation is folded into the convolutions, so parameters are `{layer: {"kernel", "bias"}}` alone. The graph
-differs from the paper's network in three ways: average pools do not count the padding, the last block pools by the
-maximum, and there are 1,008 outputs.
+Batch normalisation is folded into the convolutions, so parameters are kernels and biases alone. The graph differs from
+torchvision's network in three ways: average pools do not count the padding, the last block pools by the maximum, and
+there are 1,008 outputs.
 """
 
 from functools import partial
@@ -19,7 +19,7 @@ from scoressl_jax.errors import UserError
 SIZE = 299
 OUTPUTS = 1008
 SPATIAL_CHANNELS = 7  # of 192: 7 x 17 x 17 = 2023 values, about as many as pool has (Nash et al. 2021, sFID)
-# Accelerators would multiply in bfloat16 or TF32, which moves the features by more than FID between good models.
+# Float32 products everywhere: by themselves accelerators round to bfloat16 or TF32, and figures would depend on it.
 PRECISION = jax.lax.Precision.HIGHEST
 
 
@@ -32,7 +32,7 @@ class Features(NamedTuple):
 
 
 class Conv(NamedTuple):
-    """A convolution, batch normalisation (folded in) and ReLU."""
+    """A convolution, batch normalisation (folded in) and ReLU; called inside a module, as layer `name` of it."""
 
     features: int
     kernel: int | tuple = 1
@@ -163,9 +163,10 @@ class Inception(nn.Module):
 
 def prepare(images, size=SIZE):
     """Images `[B, H, W, 1 or 3]` in 0 .. 255, uint8 or float, as the network takes them: `[B, size, size, 3]`, float32
-    in [-1, 1). Grey is repeated."""
+    in [-1, 1). Grey is repeated. Raises UserError for other shapes."""
     if images.ndim != 4 or images.shape[-1] not in (1, 3):
-        raise UserError(f"images are {list(images.shape)}: Inception takes [N, height, width, 1 or 3]")
+        shape = ", ".join(map(str, images.shape[1:]))
+        raise UserError(f"images are [N, {shape}]: Inception takes [N, height, width, 1 or 3]")
     images = jnp.broadcast_to(images, (*images.shape[:3], 3))
     return (resize(images.astype(jnp.float32), size) - 128) / 128
 

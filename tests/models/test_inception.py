@@ -56,7 +56,10 @@ def test_the_shapes_are_those_of_the_graph():
     image = jax.ShapeDtypeStruct((2, SIZE, SIZE, 3), np.float32)
     features, variables = jax.eval_shape(run, jax.random.key(0), image)
     assert [leaf.shape for leaf in features] == [(2, 2048), (2, 1008), (2, 2023)]
-    sizes = [variables["intermediates"][name]["__call__"][0].shape[2:] for name in MIXED]
+    size = lambda name: variables["intermediates"][name]["__call__"][0].shape[2:]  # noqa: E731
+    stem = [size(f"Conv2d_{name}") for name in ("1a_3x3", "2a_3x3", "2b_3x3", "3b_1x1", "4a_3x3")]
+    assert stem == [(149, 32), (147, 32), (147, 64), (73, 80), (71, 192)]
+    sizes = [size(name) for name in MIXED]
     assert sizes == [(35, 256), (35, 288), (35, 288)] + [(17, 768)] * 5 + [(8, 1280), (8, 2048), (8, 2048)]
 
 
@@ -210,5 +213,5 @@ def test_prepare_scales_and_repeats_grey(images):
 
 @pytest.mark.parametrize("shape", [(4, 8, 8), (8, 8, 3), (4, 8, 8, 2), (4, 8, 8, 4)])
 def test_images_of_other_shapes_are_refused(shape):
-    with pytest.raises(UserError, match=rf"^images are \[{', '.join(map(str, shape))}\]: .* 1 or 3\]$"):
+    with pytest.raises(UserError, match=rf"^images are \[N, {', '.join(map(str, shape[1:]))}\]: .* 1 or 3\]$"):
         prepare(np.zeros(shape, np.uint8))
