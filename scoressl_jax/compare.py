@@ -1,6 +1,7 @@
 """python -m scoressl_jax.compare RUN [RUN ...]: a Markdown table, one row a configuration, mean ± sd over its seeds.
 
-Runs whose config.json differs in seeds alone are one row; a figure that some run of a row lacks is left out.
+Runs whose config.json differs in seeds alone are one row; a figure that some run of a row lacks is left out. FID has a
+column for each count and extractor, but none where a judge extracted: each run has a judge, and features, of its own.
 """
 
 import json
@@ -15,6 +16,9 @@ COLUMNS = {
     "ECE": ("classifier", "ece"),
     "class agreement": ("samples", "class_agreement"),
     "judge": ("samples", "judge_accuracy"),
+    "precision": ("generation", "precision"),
+    "recall": ("generation", "recall"),
+    "CAS": ("generation", "cas"),
     "minutes": None,
 }
 SEEDS = (("seed",), ("data", "split_seed"))
@@ -37,7 +41,18 @@ def minutes(results):
     return sum(results.get(block, {}).get("seconds", 0) for block in blocks) / 60
 
 
+def fid(results):
+    """{name of a column: FID} of a run."""
+    block = results.get("generation", {})
+    if block.get("features", "judge").startswith("judge"):
+        return {}
+    kind = block["features"].split()[0]
+    return {f"FID{key.removeprefix('fid')} by {kind}": value for key, value in block.items() if key.startswith("fid@")}
+
+
 def figure(results, column):
+    if column not in COLUMNS:
+        return fid(results).get(column)
     where = COLUMNS[column]
     return minutes(results) if where is None else results.get(where[0], {}).get(where[1])
 
@@ -49,9 +64,11 @@ def compare(workdirs):
         config = json.loads((workdir / "config.json").read_text())
         results = json.loads((workdir / "results.json").read_text())
         rows.setdefault(row_key(config), []).append((workdir, results))
-    lines = ["| run | seeds | " + " | ".join(COLUMNS) + " |", "|---" * (len(COLUMNS) + 2) + "|"]
+    fids = sorted({column for runs in rows.values() for _, results in runs for column in fid(results)})
+    columns = [*COLUMNS, *fids]
+    lines = ["| run | seeds | " + " | ".join(columns) + " |", "|---" * (len(columns) + 2) + "|"]
     for runs in rows.values():
-        cells = [cell([figure(results, column) for _, results in runs]) for column in COLUMNS]
+        cells = [cell([figure(results, column) for _, results in runs]) for column in columns]
         lines.append(f"| {runs[0][0].name} | {len(runs)} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
