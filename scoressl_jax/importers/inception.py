@@ -56,14 +56,15 @@ def read_torch(path):
     try:
         import torch
     except ImportError:
-        raise UserError(f"{path} needs {TORCH}; or give the .npz made of it where PyTorch is") from None
+        made = "or give the .npz that python -m scoressl_jax.importers.inception makes of it"
+        raise UserError(f"{path} needs {TORCH}; {made}") from None
     try:
         file = torch.load(path, map_location="cpu", weights_only=True)
         return {name: array.detach().numpy() for name, array in file.items()}
     except AttributeError:
         raise UserError(f"{path} holds no dict of arrays: {EXPECTED}") from None
-    except Exception as error:  # PyTorch raises many types, with long texts
-        reason = f"{path} cannot be read ({type(error).__name__}: {one_line(error):.120})"
+    except Exception as error:  # PyTorch raises many types, with long texts that advise to read unsafely
+        reason = f"{path} cannot be read ({type(error).__name__})"
         raise UserError(f"{reason}: it is no file of PyTorch, or not whole; {EXPECTED}") from None
 
 
