@@ -22,6 +22,8 @@ setup(
         "clu>=0.0.12",
         "tensorboardX>=2.6.5",
         "tqdm>=4.70.1",
+        "diffrax>=0.7.2",
+        "equinox>=0.13.8",
         # Prepared data sets are read without TensorFlow; the last three are what that needs and tfds leaves undeclared.
         "tensorflow-datasets>=4.9.10",
         "importlib_resources>=7.1.0",
@@ -29,9 +31,9 @@ setup(
         "pyarrow>=26.0.1",
     ],
     extras_require={
-        "test": ["pytest>=9.2.0", "pytest-xdist>=3.8.0", "ruff>=0.17.6"],
+        "test": ["pytest>=9.2.0", "pytest-xdist>=3.8.0", "ruff>=0.17.6", "prdc>=0.2"],
         "tfds": ["tensorflow-cpu>=2.21.0"],
-        "torch": ["torch>=2.13.0"],
+        "torch": ["torch>=2.13.0", "pytorch-fid>=0.3.0", "torch-fidelity>=0.4.0"],  # the last two for tests alone
         "notebook": ["jupyter", "nbconvert", "ipywidgets"],
         "gpu": ["jax[cuda13]>=0.10.2"],
         "tpu": ["jax[tpu]>=0.10.2"],
