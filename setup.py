@@ -17,6 +17,7 @@ setup(
         "absl-py>=2.5.1",
         "numpy>=2.4.6",
         "scikit-learn>=1.9.1",
+        "threadpoolctl>=3.8.0",
         "matplotlib>=3.11.2",
         "pillow>=13.0.0",
         "clu>=0.0.12",

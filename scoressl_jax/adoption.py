@@ -20,18 +20,27 @@ FIRST_STAGE = {
     "classifier": "classifier",
     "sampling": "samples",
     "evaluation": "judge",
+    "evaluation.cas_steps": "cas",
+    "evaluation.likelihood_images": "evaluation",
+    "evaluation.likelihood_tolerance": "evaluation",
+    "evaluation.divergence": "evaluation",
+    "evaluation.features": "evaluation",
+    "evaluation.reference": "evaluation",
+    "evaluation.k": "evaluation",
+    "evaluation.convention": "evaluation",
     # of the two moons
     "preset": "score",
     "evaluation.sigma": "score",
     "evaluation.scale": "samples",
     "evaluation.neighbours": "evaluation",
 }
-FREE = ("data.path", "data.download", "training")
+FREE = ("data.path", "data.download", "evaluation.inception_weights", "training")
 MADE_BY = {  # patterns of paths
     "score": "checkpoints/score",
     "classifier": "checkpoints/classifier*",
     "samples": "samples/samples.npz",
     "judge": "checkpoints/judge",
+    "cas": "checkpoints/cas",
     "evaluation": "evaluation.npz",
     "score errors": "score_fields.npz",
 }

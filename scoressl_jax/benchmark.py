@@ -1,5 +1,5 @@
 """python -m scoressl_jax.benchmark train: milliseconds of a training step alone and inside the compiled loop.
-(`benchmark moons` is in moons/benchmark.py.)
+(`benchmark moons` is in moons/benchmark.py, `sampling` in sampling_benchmark.py, `metrics` in evaluation/benchmark.py.)
 
 Both are measured in turns on the same data, batch 64, for DSM, CE, and CE + DLSM, on the main job's networks (with a
 noisy classifier). Prints one row each: ms alone, ms in the loop, ratio (medians); a ratio above 1.1 is a regression.
@@ -67,8 +67,16 @@ def main(argv):
         from scoressl_jax.moons import benchmark
 
         return benchmark.main()
+    if argv[:1] == ["sampling"]:
+        from scoressl_jax import sampling_benchmark
+
+        return sampling_benchmark.main(argv[1:])
+    if argv[:1] == ["metrics"]:
+        from scoressl_jax.evaluation import benchmark
+
+        return benchmark.main(argv[1:])
     if argv != ["train"]:
-        print("usage: python -m scoressl_jax.benchmark train, or moons", file=sys.stderr)
+        print("usage: python -m scoressl_jax.benchmark train, moons, sampling or metrics", file=sys.stderr)
         return 2
     prepare_jax()
     use_cores(benchmark_config())

@@ -5,6 +5,7 @@ config.py declares and checks the fields, jobs.py makes the training jobs; stage
 
 from dataclasses import dataclass
 
+import jax.numpy as jnp
 import numpy as np
 
 from scoressl_jax import guidance
@@ -18,8 +19,12 @@ from scoressl_jax.models.ncsnpp import NCSNpp
 from scoressl_jax.models.resnet import ResNet
 from scoressl_jax.models.scaling import POSITIONAL, ScoreNetwork
 from scoressl_jax.models.wide_resnet import WideResNet
-from scoressl_jax.sampling.predictor_corrector import predictor_corrector
+from scoressl_jax.sampling.few_steps import calls, few_steps
+from scoressl_jax.sampling.inverse import colorization, inpainting, mask_of
+from scoressl_jax.sampling.predictor_corrector import moves_per_step, predictor_corrector
 from scoressl_jax.sde import VE, VP, SubVP
+
+LONG = 100  # network calls from which the progress bar also moves within a batch of samples
 
 
 @dataclass(frozen=True)
@@ -118,6 +123,9 @@ def check_fit(config, dataset, split):
         )
     if config.classifier.network == "wide_resnet" and (height % 4 or width % 4):
         raise UserError(f"images of {height}x{width}: the wide_resnet classifier needs sizes divisible by 4")
+    if config.sampling.task == "colorization" and dataset.image_shape[-1] != 3:
+        raise UserError(f"config.sampling.task colorization needs images of three channels: {dataset.name} has "
+                        f"{dataset.image_shape[-1]}")
     if config.regime != "supervised" and len(split.unlabeled) == 0:
         raise UserError(
             f"regime {config.regime} needs unlabelled images and none are left: lower the label budget or "
@@ -183,16 +191,68 @@ def build_classifier_network(config, num_classes):
 # Sampling
 
 
-def guided_sampler(experiment, steps=None):
-    """`(parameters, keys, labels) -> x`, parameters being (score, classifier); `steps` in place of the config's."""
-    s, sde = experiment.config.sampling, experiment.sde
-    steps = steps or s.steps
+def network_calls(sampling):
+    """Calls of the score network an image; None where the sampler decides as it goes."""
+    if sampling.sampler == "ode":
+        return None
+    if sampling.sampler == "predictor_corrector":
+        return sampling.steps * moves_per_step(sampling.corrector, sampling.corrector_steps)
+    return calls(sampling.sampler, sampling.steps)
 
-    def sample(parameters, keys, labels):
-        score_fn = experiment.score_fn(parameters[0])
-        guided = guidance.guided_score(score_fn, experiment.classifier_fn(parameters[1], score_fn), labels, s.scale)
-        return predictor_corrector(
-            keys, guided, sde, experiment.dataset.image_shape, steps, s.predictor, s.corrector, s.snr, s.corrector_steps
-        )
+
+def build_sampler(sampling, sde, shape, progress=None):
+    """`(keys, score_fn, project) -> x [B, *shape]`, as config.sampling has it; project is None or inverse.py's."""
+    s = sampling
+    start = dict(t_init=s.t_init, prior=s.prior)
+    if s.sampler == "ode":
+        from scoressl_jax.sampling.ode import ode_sampler  # its library takes a second to import
+
+        return lambda keys, score_fn, _: ode_sampler(keys, score_fn, sde, shape, s.tolerance, **start)
+    if s.sampler == "predictor_corrector":
+        draw, plan = predictor_corrector, (s.predictor, s.corrector, s.snr, s.corrector_steps, s.norms)
+    else:
+        draw, plan = few_steps, (s.sampler, s.schedule, s.eta, s.clip)
+    start["progress"] = progress if network_calls(s) >= LONG else None
+    return lambda keys, score_fn, project: draw(
+        keys, score_fn, sde, shape, s.steps, *plan, **start, project=project
+    )
+
+
+def guided_score(experiment, parameters, labels):
+    """The score function that samples follow, with the classifier's gradient unless config.sampling.scale is 0."""
+    s, sde = experiment.config.sampling, experiment.sde
+    score_fn = experiment.score_fn(parameters[0])
+    if not s.scale:
+        return score_fn
+    levels = jnp.log(jnp.maximum(jnp.asarray(tuple(s.interval)), 1e-12))
+    interval = tuple(sde.time_of_log_sigma(levels)) if s.interval else None
+    classifier_fn = experiment.classifier_fn(parameters[1], score_fn)
+    return guidance.guided_score(score_fn, classifier_fn, labels, s.scale, interval)
+
+
+def guided_sampler(experiment, progress=None):
+    """`(parameters, keys, labels[, known]) -> x`: parameters are (score, classifier), `known` the images to restore."""
+    s, sde, shape = experiment.config.sampling, experiment.sde, experiment.dataset.image_shape
+    draw = build_sampler(s, sde, shape, progress)
+    restore = {
+        "none": lambda known: None,
+        "inpainting": lambda known: inpainting(sde, known, mask_of(s.hidden, shape)),
+        "colorization": lambda known: colorization(sde, known),
+    }[s.task]
+
+    def sample(parameters, keys, labels, known=None):
+        return draw(keys, guided_score(experiment, parameters, labels), restore(known))
 
     return sample
+
+
+def sampling_conditions(experiment):
+    """{"labels" int32 [N]}: round the classes; where test images are restored theirs, with "known", the images."""
+    count, dataset = experiment.config.sampling.count, experiment.dataset
+    if experiment.config.sampling.task == "none":
+        return {"labels": (np.arange(count) % experiment.num_classes).astype(np.int32)}
+    chosen = np.arange(count) % len(dataset.x_test)
+    return {
+        "labels": dataset.y_test[chosen].astype(np.int32),
+        "known": dataset.x_test[chosen].astype(np.float32) / 255.0,
+    }

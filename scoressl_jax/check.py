@@ -15,10 +15,10 @@ from clu import parameter_overview
 
 from scoressl_jax import build, jobs
 from scoressl_jax.importers.sources import take_score
-from scoressl_jax.sampling.predictor_corrector import image_keys
 from scoressl_jax.training.step import device_mesh, make_multi_update, replicated
 
 TIMED_STEPS = 3
+ODE_CALLS = 200  # about what the adaptive solver takes
 AFFORDABLE = 2e11  # floating-point operations of a step that a CPU makes in a few seconds
 
 
@@ -39,7 +39,8 @@ def check(config):
     if jobs.can_judge(experiment):
         report_job(jobs.judge_job(experiment))
     seconds = time_sampling(experiment, (score_params, classifier_params))
-    print(f"{'sample':<12}{config.sampling.count} images in {config.sampling.steps} steps: about {duration(seconds)}")
+    what = f"{build.network_calls(config.sampling) or 'some ' + str(ODE_CALLS)} network calls"
+    print(f"{'sample':<12}{config.sampling.count} images, {what} each: about {duration(seconds)}")
 
 
 def duration(seconds):
@@ -124,19 +125,22 @@ def memory(compiled, params, scale):
 
 def time_sampling(experiment, parameters):
     """Seconds that all images would take, from one guided score on one batch; compilation is not counted."""
-    plan = experiment.config.sampling
-    run = jax.jit(build.guided_sampler(experiment, steps=TIMED_STEPS))
+    plan, shape = experiment.config.sampling, experiment.dataset.image_shape
+
+    @jax.jit
+    def run(parameters, x, labels):
+        score_fn = build.guided_score(experiment, parameters, labels)
+        return jax.lax.fori_loop(0, TIMED_STEPS, lambda i, x: x + score_fn(x, jnp.full(len(x), 0.5)), x)
 
     def arguments(sizes):
         count = sizes["images"]
-        return image_keys(jax.random.key(0), 0, count), jnp.arange(count) % experiment.num_classes
+        return jnp.zeros((count, *shape)), jnp.arange(count) % experiment.num_classes
 
-    lowered, scale = affordable(
-        lambda sizes: run.lower(parameters, *arguments(sizes)), {"images": plan.batch_size}
-    )
+    lowered, scale = affordable(lambda sizes: run.lower(parameters, *arguments(sizes)), {"images": plan.batch_size})
     compiled, rest = lowered.compile(), arguments({"images": lowered.args_info[0][2].shape[0]})
     jax.block_until_ready(compiled(parameters, *rest))
     started = time.perf_counter()
     jax.block_until_ready(compiled(parameters, *rest))
     batches = -(-plan.count // plan.batch_size)
-    return (time.perf_counter() - started) / TIMED_STEPS * plan.steps * batches * scale
+    calls = build.network_calls(plan) or ODE_CALLS
+    return (time.perf_counter() - started) / TIMED_STEPS * calls * batches * scale

@@ -3,16 +3,23 @@
 Files in configs/ start from `default_config()` and change what they need.
 """
 
+from pathlib import Path
+
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from scoressl_jax.errors import UserError
+from scoressl_jax.evaluation.features import FEATURES
+from scoressl_jax.evaluation.manifold import INSIDE
 from scoressl_jax.fields import check_devices, check_names, check_order, check_ranges
 from scoressl_jax.losses.objective import UNLABELED_TERMS
 from scoressl_jax.models.ncsnpp import PYRAMIDS
 from scoressl_jax.models.resnet import STAGES
 from scoressl_jax.models.scaling import POSITIONAL, SCALINGS
-from scoressl_jax.sampling.predictor_corrector import CORRECTORS, PREDICTORS
+from scoressl_jax.sampling.few_steps import SCHEDULES, SOLVERS
+from scoressl_jax.sampling.inverse import HIDDEN, TASKS
+from scoressl_jax.sampling.loop import PRIORS
+from scoressl_jax.sampling.predictor_corrector import CORRECTORS, NORMS, PREDICTORS
 
 DTYPES = {"float32": None, "bfloat16": jnp.bfloat16}  # None: as the inputs are
 
@@ -114,12 +121,24 @@ def default_config():
         dict(
             count=500,
             batch_size=128,
-            steps=50,
-            scale=8.0,  # of the classifier gradient
-            predictor="reverse_diffusion",  # reverse_diffusion, euler_maruyama, none
-            corrector="none",  # langevin, none
+            sampler="dpm_solver",  # dpm_solver, heun, ddim: few steps; predictor_corrector; ode: adaptive steps
+            steps=20,  # all but ode; each is one network call, of heun two, of predictor_corrector 1 + corrections
+            schedule="karras",  # dpm_solver, heun, ddim: karras, log_sigma, time
+            eta=0.0,  # ddim: 0 is deterministic, 1 ancestral
+            clip=False,  # dpm_solver, heun, ddim: keep the denoised image in [0, 1] at every step
+            tolerance=1e-4,  # ode
+            predictor="reverse_diffusion",  # reverse_diffusion, ancestral, euler_maruyama, none
+            corrector="none",  # langevin, annealed_langevin, none
             corrector_steps=1,
             snr=0.16,
+            norms="image",  # of langevin's step: image, batch (as the released code: images depend on neighbours)
+            scale=8.0,  # of the classifier gradient; 0 is unguided
+            interval=(),  # noise levels (std / alpha) between which the gradient acts; () is all
+            t_init=1.0,  # time to start from
+            prior="gaussian",  # what to start from: gaussian, uniform_gaussian (for t_init below 1)
+            # Restore test images in place of drawing new ones: none, inpainting, colorization; not with ode.
+            task="none",
+            hidden="right",  # inpainting: the half or part that is drawn: right, bottom, center
         )
     )
     config.evaluation = ConfigDict(
@@ -129,10 +148,20 @@ def default_config():
             curve_images=1000,  # at most so many test images make the curve
             batch_size=64,  # also of the judge's training
             gradient_t=0.35,  # time of the gradient pictures
+            likelihood_images=64,  # at most so many test images get their likelihood (bits per dimension); 0: none
+            likelihood_tolerance=1e-4,  # of the ODE, relative and absolute
+            divergence="hutchinson",  # hutchinson (one random probe an image), exact (as many as there are pixels)
             judge_steps=500,  # of the independent judge of samples; 0 leaves class agreement unmeasured
             judge_depth=10,
             judge_widen=1,
             judge_learning_rate=2e-3,
+            # What samples and real images are compared by: judge (its penultimate layer), inception, pixels, none.
+            features="judge",
+            inception_weights="",  # inception: file of its weights, .pth or .npz
+            reference="train",  # real images to compare with: train, test
+            k=5,  # nearest neighbours of precision, recall, density, coverage
+            convention="prdc",  # of the balls round the points: prdc, guided_diffusion
+            cas_steps=300,  # of the classifier trained on samples (classification accuracy score); 0 leaves it out
         )
     )
     config.training = ConfigDict(
@@ -154,8 +183,18 @@ NAMES = {
     "classifier.schedule": ("constant", "cosine"),
     "classifier.temporal_time": ("shifted", "same"),
     "classifier.temporal_noise": ("shared", "fresh"),
+    "sampling.sampler": (*SOLVERS, "predictor_corrector", "ode"),
+    "sampling.schedule": SCHEDULES,
     "sampling.predictor": PREDICTORS,
     "sampling.corrector": CORRECTORS,
+    "sampling.norms": NORMS,
+    "sampling.prior": PRIORS,
+    "sampling.task": TASKS,
+    "sampling.hidden": tuple(HIDDEN),
+    "evaluation.features": FEATURES,
+    "evaluation.reference": ("train", "test"),
+    "evaluation.convention": tuple(INSIDE),
+    "evaluation.divergence": ("hutchinson", "exact"),
 }
 POSITIVE = (
     "score.batch_size",
@@ -178,9 +217,12 @@ POSITIVE = (
     "classifier.embedding",
     "sampling.batch_size",
     "sampling.count",
+    "sampling.tolerance",
     "evaluation.batch_size",
     "evaluation.times",
     "evaluation.curve_images",
+    "evaluation.likelihood_tolerance",
+    "evaluation.k",
     "training.steps_per_call",
     "training.checkpoint_every",
 )
@@ -191,7 +233,10 @@ NOT_NEGATIVE = (
     "classifier.warmup",
     "classifier.weight_decay",
     "sampling.corrector_steps",
+    "sampling.scale",
     "evaluation.judge_steps",
+    "evaluation.cas_steps",
+    "evaluation.likelihood_images",
     "training.max_rollbacks",
 )
 BELOW_ONE = ("score.ema", "classifier.ema", "score.dropout")
@@ -223,6 +268,7 @@ def validate(config):
             "among the unlabelled images, between 0 and 1"
         )
     validate_terms(config)
+    validate_generation(config)
     check_devices(config, SPLIT_OVER_DEVICES)
 
 
@@ -249,3 +295,33 @@ def validate_terms(config):
         )
     if terms.prior and config.regime != "pu":
         raise UserError("config.classifier.terms.prior is for regime pu: set it to 0")
+
+
+def validate_generation(config):
+    """What comparing samples with real images needs, where it is asked for and can be done."""
+    plan, count = config.evaluation, config.sampling.count
+    if plan.features == "inception" and not Path(plan.inception_weights).is_file():
+        raise UserError(
+            f"config.evaluation.inception_weights is {plan.inception_weights!r}: features inception needs the file of "
+            "its weights (README, How good are the samples)"
+        )
+    measured = plan.features in ("inception", "pixels") or (plan.features == "judge" and plan.judge_steps)
+    if measured and count <= plan.k:
+        raise UserError(
+            f"config.sampling.count is {count}: make it greater than config.evaluation.k, which is {plan.k}, or set "
+            "config.evaluation.features=none"
+        )
+
+
+def validate_sampling(sampling):
+    if not 0.05 <= sampling.t_init <= 1:
+        raise UserError(f"config.sampling.t_init is {sampling.t_init}: it must lie in [0.05, 1]")
+    if not 0 <= sampling.eta <= 1:
+        raise UserError(f"config.sampling.eta is {sampling.eta}: it must lie in [0, 1]")
+    if sampling.interval and not (len(sampling.interval) == 2 and 0 <= sampling.interval[0] < sampling.interval[1]):
+        raise UserError(
+            f"config.sampling.interval is {tuple(sampling.interval)}: give two noise levels, the lower first, as in "
+            "--config.sampling.interval='(0.1, 5.0)', or () for all"
+        )
+    if sampling.sampler == "ode" and sampling.task != "none":
+        raise UserError(f"config.sampling.task {sampling.task} is not for sampler ode: choose one that takes steps")

@@ -247,6 +247,14 @@ def pair_grid(images, nearest, labels, names, columns):
     return image_grid(rows, [name for k, _ in found for name in (names[k], "nearest")], group=2)
 
 
+def restored_grid(given, images, originals, labels, names, columns):
+    """uint8 [N, H, W, C] each -> PNG: per class what was given, the images made of it, and the originals."""
+    found = _first_of_each(labels, columns, len(names))
+    rows = [array[indices] for _, indices in found for array in (given, images, originals)]
+    row_names = [name for k, _ in found for name in (f"{names[k]}: given", "restored", "original")]
+    return image_grid(rows, row_names, group=3)
+
+
 def gradient_grid(clean, noisy, gradients, column_names):
     """clean uint8, noisy and gradients float, all [G, H, W, C] -> PNG: a column per example, a name above each."""
     rows = [clean, [stretched(x) for x in noisy], [stretched(g) for g in gradients]]

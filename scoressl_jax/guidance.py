@@ -6,6 +6,7 @@ image x_t / alpha and the log noise level log(std / alpha).
 """
 
 import jax
+import jax.numpy as jnp
 
 from scoressl_jax.sde import expand
 
@@ -51,11 +52,23 @@ def log_likelihood_grad(classifier_fn, x_t, t, labels):
     return jax.grad(total)(x_t)
 
 
-def guided_score(score_fn, classifier_fn, labels, scale):
+def guided_score(score_fn, classifier_fn, labels, scale, interval=None):
     """The class-conditional score: score + scale * grad log p(label | x_t) (Score-SSL eq. 4; scale: Dhariwal and
-    Nichol 2021). labels int `[B]`, one an image; scale 0 is unguided, 1 is Bayes' rule."""
+    Nichol 2021). labels int `[B]`, one an image; scale 0 is unguided, 1 is Bayes' rule.
+
+    interval: (first, last) time at which the gradient acts (Kynkaanniemi et al. 2024); None is everywhere. The
+    classifier is not called where no image of the batch is inside.
+    """
+
+    def gradient(x_t, t):
+        return scale * log_likelihood_grad(classifier_fn, x_t, t, labels)
+
+    def within(x_t, t):
+        inside = (t >= interval[0]) & (t <= interval[1])
+        found = jax.lax.cond(inside.any(), gradient, lambda x_t, t: jnp.zeros_like(x_t), x_t, t)
+        return jnp.where(expand(inside, x_t), found, 0.0)
 
     def score(x_t, t):
-        return score_fn(x_t, t) + scale * log_likelihood_grad(classifier_fn, x_t, t, labels)
+        return score_fn(x_t, t) + (within if interval else gradient)(x_t, t)
 
     return score

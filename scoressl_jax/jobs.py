@@ -1,4 +1,4 @@
-"""What the stages train: an experiment's config -> a Job for the score network, the classifier and the judge."""
+"""What the stages train: an experiment's config -> a Job for the score network, the classifier and the judges."""
 
 import jax
 import jax.numpy as jnp
@@ -6,10 +6,9 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from scoressl_jax import guidance
-from scoressl_jax.evaluation.samples import judge_loss
+from scoressl_jax.evaluation.judge import judge_loss, judge_network
 from scoressl_jax.losses.objective import UNLABELED_TERMS, Objective
 from scoressl_jax.losses.score_matching import denoising_score_matching, sample_times
-from scoressl_jax.models.wide_resnet import WideResNet
 from scoressl_jax.training.loop import Job
 from scoressl_jax.training.state import init_state, make_optimizer
 from scoressl_jax.training.step import make_update
@@ -42,15 +41,15 @@ def optimizer_of(stage):
     )
 
 
-def make_job(name, experiment, stage, loss_fn, init_params, pools, batch_sizes, y, frozen=(), **options):
+def make_job(name, config, stage, loss_fn, init_params, arrays, pools, batch_sizes, frozen=(), random_flip=False):
     """A Job from a stage's loss; `stage` has the optimiser's fields, ema and steps; key order in pools is free."""
-    config, optimizer = experiment.config, optimizer_of(stage)
+    optimizer = optimizer_of(stage)
     key = jax.random.fold_in(jax.random.key(config.seed), 1)
     return Job(
         name=name,
-        update=make_update(loss_fn, make_batch_fn(options.get("random_flip", False)), optimizer, stage.ema),
+        update=make_update(loss_fn, make_batch_fn(random_flip), optimizer, stage.ema),
         init_state=lambda: init_state(init_params(key), optimizer),
-        arrays={"x": experiment.dataset.x_train, "y": y, "y_hidden": experiment.dataset.y_train},
+        arrays=arrays,
         frozen=frozen,
         pools=pools,
         batch_sizes=batch_sizes,
@@ -62,6 +61,12 @@ def make_job(name, experiment, stage, loss_fn, init_params, pools, batch_sizes, 
 
 def example_inputs(experiment):
     return jnp.zeros((2, *experiment.dataset.image_shape)), jnp.zeros(2)
+
+
+def training_arrays(experiment):
+    """All training images, the labels that training may see, and the others for what is logged."""
+    data = experiment.dataset
+    return {"x": data.x_train, "y": experiment.y_visible, "y_hidden": data.y_train}
 
 
 def score_job(experiment):
@@ -78,13 +83,13 @@ def score_job(experiment):
 
     return make_job(
         "score",
-        experiment,
+        experiment.config,
         score,
         loss_fn,
         lambda key: network.init(key, *example_inputs(experiment)),
+        training_arrays(experiment),
         {"x": np.arange(len(experiment.dataset.x_train))},
         {"x": score.batch_size},
-        experiment.y_visible,
         random_flip=score.random_flip,
     )
 
@@ -124,21 +129,16 @@ def classifier_job(experiment, score_params):
         pools["x_u"], batch_sizes["x_u"] = experiment.split.unlabeled, c.unlabeled_batch_size
     return make_job(
         "classifier",
-        experiment,
+        experiment.config,
         c,
         loss_fn,
         classifier_init(experiment),
+        training_arrays(experiment),
         pools,
         batch_sizes,
-        experiment.y_visible,
         frozen=score_params,
         random_flip=c.random_flip,
     )
-
-
-def judge_network(experiment):
-    e = experiment.config.evaluation
-    return WideResNet(experiment.num_classes, e.judge_depth, e.judge_widen, embedding=16)
 
 
 def can_judge(experiment):
@@ -148,7 +148,15 @@ def can_judge(experiment):
 
 def judge_job(experiment):
     """An independent classifier of clean images, trained on all true labels, that only ever measures samples."""
-    e, network = experiment.config.evaluation, judge_network(experiment)
+    data, config = experiment.dataset, experiment.config
+    return measuring_job("judge", config, data.x_train, data.y_train, data.num_classes, config.evaluation.judge_steps)
+
+
+def measuring_job(name, config, images, labels, num_classes, steps):
+    """A classifier of the judge's kind on any labelled images, uint8 `[N, H, W, C]`: on real ones it is the judge, on
+    samples that of the classification accuracy score. `config` is read for seed, evaluation and training alone."""
+    e = config.evaluation
+    network = judge_network(e, num_classes)
     stage = ConfigDict(
         dict(
             learning_rate=e.judge_learning_rate,
@@ -156,7 +164,7 @@ def judge_job(experiment):
             warmup=50,
             clip=1.0,
             schedule="cosine",
-            steps=e.judge_steps,
+            steps=steps,
             ema=0.99,
         )
     )
@@ -165,12 +173,12 @@ def judge_job(experiment):
         return judge_loss(lambda x, s: network.apply(params, x, s), batch["x"], batch["y"], key)
 
     return make_job(
-        "judge",
-        experiment,
+        name,
+        config,
         stage,
         loss_fn,
-        lambda key: network.init(key, *example_inputs(experiment)),
-        {"x": np.arange(len(experiment.dataset.x_train))},
+        lambda key: network.init(key, jnp.zeros((2, *images.shape[1:])), jnp.zeros(2)),
+        {"x": images, "y": labels},
+        {"x": np.arange(len(images))},
         {"x": e.batch_size},
-        experiment.dataset.y_train,
     )

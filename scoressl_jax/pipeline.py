@@ -1,11 +1,11 @@
 """The stages of a run in order: score network, classifier, samples, evaluation, report."""
 
+import json
 import time
 from functools import partial
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from scoressl_jax import build, guidance, jobs
@@ -13,11 +13,16 @@ from scoressl_jax.adoption import adopt_config
 from scoressl_jax.data.splits import save_split
 from scoressl_jax.evaluation import classification
 from scoressl_jax.evaluation import samples as sample_measures
-from scoressl_jax.files import write_npz
+from scoressl_jax.evaluation.features import extractor
+from scoressl_jax.evaluation.generation import compare_samples
+from scoressl_jax.evaluation.judge import Judge, judge_network
+from scoressl_jax.files import write_json, write_npz
 from scoressl_jax.importers.sources import take_score
 from scoressl_jax.report import summary, write_report
 from scoressl_jax.runs import require_finished, run_stages, train_stage
-from scoressl_jax.sampling.generate import generate
+from scoressl_jax.sampling.generate import generate, to_uint8
+from scoressl_jax.sampling.inverse import shown
+from scoressl_jax.sampling.loop import image_keys
 from scoressl_jax.training.step import by_image, device_mesh, replicated
 
 
@@ -54,26 +59,26 @@ def sample(run):
         return
     parameters = finished(run, "score", train_score), finished(run, "classifier", train_classifier)
     plan, started = run.config.sampling, time.perf_counter()
-    images, labels = generate(
-        build.guided_sampler(run.experiment),
-        parameters,
-        plan.count,
-        plan.batch_size,
-        run.experiment.num_classes,
-        run.config.seed,
-        run.stop,
-    )
+    conditions = build.sampling_conditions(run.experiment)
+    make_sample = partial(build.guided_sampler, run.experiment)
+    images = generate(make_sample, parameters, conditions, plan.batch_size, run.config.seed, run.stop)
+    name = f"{plan.predictor}+{plan.corrector}" if plan.sampler == "predictor_corrector" else plan.sampler
+    calls = build.network_calls(plan)
     run.record(
         samples={
             "count": plan.count,
-            "sampler": f"{plan.predictor}+{plan.corrector}",
-            "steps": plan.steps,
+            "sampler": name,
+            **({"steps": plan.steps, "calls": calls} if calls else {}),
             "scale": plan.scale,
             "seconds": round(time.perf_counter() - started, 1),
         }
     )
+    restored = {}
+    if "known" in conditions:
+        originals = to_uint8(conditions["known"])
+        restored = {"originals": originals, "given": shown(plan.task, originals, plan.hidden)}
     if run.first_process:  # last, because the file is what says that this stage is done
-        write_npz(path, images=images, labels=labels)
+        write_npz(path, images=images, labels=conditions["labels"], **restored)
 
 
 def predictors(run):
@@ -97,6 +102,7 @@ def evaluate(run):
         print(f"evaluation is there: {path}")
         return
     arrays = evaluate_classifier(run) | evaluate_samples(run)
+    evaluate_likelihood(run)
     if run.first_process:
         write_npz(path, class_names=np.array(run.experiment.dataset.class_names), **arrays)
 
@@ -115,16 +121,17 @@ def evaluate_classifier(run):
     confusion, per_class = classification.class_table(logits.argmax(-1), y, data.class_names)
     times = np.linspace(plan.accuracy_t, 1.0, plan.times)
     some = np.random.default_rng(0).permutation(len(x))[: plan.curve_images]
+    curve = classification.accuracy_by_noise(predict, gradient, sde, x[some], y[some], times, batch)
     block = {
         "accuracy": float((logits.argmax(-1) == y).mean()),
         "accuracy_t": plan.accuracy_t,
         "accuracy_all_noise": classification.accuracy_all_noise(predict, sde, x, y, batch),
-        "accuracy_by_noise": classification.accuracy_by_noise(
-            predict, gradient, sde, x[some], y[some], times, batch
-        ),
+        "accuracy_by_noise": curve,
         "ece": ece,
         "per_class": per_class,
     }
+    if len(curve) > 1:
+        block["accuracy_area"] = classification.accuracy_area(curve)
     if data.num_classes == 2:
         block |= {name: per_class[1][name] for name in ("f1", "precision", "recall")}
     run.record(classifier=block)
@@ -158,22 +165,74 @@ def evaluate_samples(run):
         images, labels = file["images"], file["labels"]
     medians, nearest = sample_measures.distances(images, labels, data.x_train, data.x_test)
     block, arrays = {"nearest_distance": medians}, {"nearest": data.x_train[nearest]}
+    judge = None
     if jobs.can_judge(run.experiment):
-        params, _ = train_stage(run, jobs.judge_job(run.experiment))
-        network = jobs.judge_network(run.experiment)
-        judge = jax.jit(
-            lambda params, x: network.apply(params, x / 255.0, sample_measures.judge_level(x))[0].argmax(-1)
-        )
-        decide = lambda x: classification.batched(lambda b: judge(params, jnp.asarray(b)), batch, x)  # noqa: E731
-        arrays["judge_predictions"] = decide(images)
+        trained_on = f"all {len(data.x_train)} labels of the training set"
+        judge = trained_judge(run, jobs.judge_job(run.experiment), trained_on)
+        arrays["judge_predictions"] = judge.outputs(images, batch)["logits"].argmax(-1)
         block |= {
             "class_agreement": float((arrays["judge_predictions"] == labels).mean()),
-            "class_agreement_judge": f"WideResNet-{network.depth}-{network.widen} trained on all "
-            f"{len(data.x_train)} labels of the training set, never used for guidance",
-            "judge_accuracy": float((decide(data.x_test) == data.y_test).mean()),
+            "class_agreement_judge": f"{judge.name}, never used for guidance",
+            "judge_accuracy": judge.accuracy(data.x_test, data.y_test, batch),
         }
     run.record(samples=block)
+    evaluate_generation(run, images, labels, judge)
     return arrays
+
+
+def evaluate_likelihood(run):
+    """Bits per dimension of test images under the score network; nothing where none are asked for."""
+    plan, sde, x = run.config.evaluation, run.experiment.sde, run.experiment.dataset.x_test
+    forget(run, "likelihood")
+    if not plan.likelihood_images:
+        return
+    from scoressl_jax.evaluation.likelihood import bits_per_dim  # its ODE solver takes a second to import
+
+    chosen = np.random.default_rng(0).permutation(len(x))[: plan.likelihood_images]
+    print(f"likelihood of {len(chosen):,} test images")
+    params, key, mesh = finished(run, "score", train_score), jax.random.key(run.config.seed), device_mesh()
+
+    @partial(jax.jit, out_shardings=replicated(mesh))
+    def measure(params, indices, images):
+        images = jax.lax.with_sharding_constraint(images, by_image(mesh))
+        score_fn = run.experiment.score_fn(params)
+        return bits_per_dim(image_keys(key, indices), score_fn, sde, images, plan.divergence, plan.likelihood_tolerance)
+
+    bits = classification.batched(partial(measure, params), plan.batch_size, chosen, x[chosen])
+    run.stop.check()
+    run.record(likelihood={f"bits_per_dim@{len(bits)}": float(bits.mean()), "divergence": plan.divergence})
+
+
+def trained_judge(run, job, trained_on):
+    params, _ = train_stage(run, job)
+    return Judge(judge_network(run.config.evaluation, run.experiment.num_classes), params, trained_on)
+
+
+def evaluate_generation(run, images, labels, judge):
+    """Samples against real images, and the classification accuracy score; nothing where there are no features."""
+    plan, data = run.config.evaluation, run.experiment.dataset
+    forget(run, "generation")
+    features = extractor(plan.features, judge, plan.inception_weights, plan.batch_size)
+    if features is None:
+        return
+    real = (data.x_train, data.y_train) if plan.reference == "train" else (data.x_test, data.y_test)
+    print(f"comparing {len(images):,} samples with {len(real[0]):,} {plan.reference} images by {features.name}")
+    block, warnings = compare_samples(
+        features, real, (images, labels), data.class_names, plan.k, plan.convention, run.config.seed
+    )
+    if plan.cas_steps:
+        job = jobs.measuring_job("cas", run.config, images, labels, data.num_classes, plan.cas_steps)
+        block["cas"] = trained_judge(run, job, "samples").accuracy(data.x_test, data.y_test, plan.batch_size)
+    run.record(generation={"reference": plan.reference, **block})
+    if run.first_process:
+        print("\n".join(warnings))
+
+
+def forget(run, name):
+    """Take a block out of results.json: figures whose names hold counts would outlive those of another count."""
+    path = run.workdir / "results.json"
+    if run.first_process:
+        write_json(path, {key: block for key, block in json.loads(path.read_text()).items() if key != name})
 
 
 def report(run):

@@ -38,7 +38,8 @@ def wrn_28_2(config, steps, learning_rate, weight_decay):
     classifier = config.classifier
     classifier.update(depth=28, widen=2, embedding=128, times="uniform", ema=0.999, warmup=0)
     classifier.update(steps=steps, learning_rate=learning_rate, weight_decay=weight_decay, schedule="constant")
-    config.sampling.update(count=100, steps=1000, corrector="langevin")  # the count is ours
+    predictor_corrector(config)
+    config.sampling.count = 100  # ours
     judge(config, steps=10_000, depth=16)
 
 
@@ -91,10 +92,20 @@ def dlsm(config, depth, steps, warmup):
     classifier.update(batch_size=150, steps=steps, learning_rate=2e-4, weight_decay=0.0, warmup=warmup)
     classifier.update(schedule="constant", dlsm_power=0.0)  # lambda(t) = 1
     classifier.terms.update(ce_tau=0.0, dlsm=1.0, pseudo=0.0, temporal=0.0)
-    config.sampling.update(count=50_000, batch_size=100, steps=1000, scale=1.0, corrector="langevin")
+    predictor_corrector(config)
+    config.sampling.update(count=50_000, batch_size=100, scale=1.0)
     judge(config, steps=20_000, depth=28)
 
 
+def predictor_corrector(config):
+    """The papers' sampler: 1,000 steps of reverse diffusion, each after a Langevin correction, 2,000 network calls."""
+    config.sampling.update(sampler="predictor_corrector", steps=1000, corrector="langevin")
+
+
 def judge(config, steps, depth):
-    """The independent classifier that names the classes of samples: ours."""
-    config.evaluation.update(batch_size=128, judge_steps=steps, judge_depth=depth, judge_widen=2)
+    """The independent classifier that names the classes of samples: ours. k as in the program of Chao et al. 2022.
+
+    The classification accuracy score trains another as long, where there are samples enough to learn from.
+    """
+    config.evaluation.update(batch_size=128, judge_steps=steps, judge_depth=depth, judge_widen=2, k=3)
+    config.evaluation.cas_steps = steps if config.sampling.count >= 10_000 else 0

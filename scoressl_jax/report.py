@@ -15,6 +15,7 @@ from scoressl_jax import figures
 from scoressl_jax.adoption import flat
 from scoressl_jax.figures import NOT_MEASURED, number, section, share, side_by_side, table
 from scoressl_jax.files import write_bytes, write_text
+from scoressl_jax.report_generation import generation_section, in_a_line
 from scoressl_jax.training.metrics import read_metrics
 
 COLUMNS, PAIRS, PAIR_CLASSES = 10, 8, 10  # pictures in a row; sample pairs of a class, and classes that show them
@@ -86,6 +87,7 @@ def write_report(workdir):
             section("data", "The data and its labels", data_and_labels(run)),
             section("results", "Results", results(run)),
             section("samples", "Samples", samples(run)),
+            section("generation", "How good are the samples", generation(run)),
             side_by_side(
                 [
                     section("noise", "Accuracy by noise level", noise(run)),
@@ -169,6 +171,7 @@ def results(run):
     measures = (
         ("classifier", "accuracy", share, "accuracy", "clean test images"),
         ("classifier", "accuracy_all_noise", share, "accuracy over all noise", "test images, each at a random t"),
+        ("classifier", "accuracy_area", share, "area under accuracy by t", "test images, all at each t"),
         ("classifier", "f1", number, "F1", "positive class"),
         ("classifier", "precision", share, "precision", "positive class"),
         ("classifier", "recall", share, "recall", "positive class"),
@@ -178,11 +181,8 @@ def results(run):
         ("samples", "self_agreement", share, "agreement of the guiding classifier", "flatters: it drew them"),
     )
     rows = [(name, form(run.result(*key)), note) for *key, form, name, note in measures if run.result(*key) is not None]
-    rows += [
-        (name, value, part.replace("_", " "))
-        for part in ("generation", "score_error")
-        for name, value in flat(run.results.get(part, {}))
-    ]
+    rows += [(name, value, "of test images, by the score network") for name, value in likelihood(run)]
+    rows += [(name, value, "score error") for name, value in flat(run.results.get("score_error", {}))]
     cost = table(
         ("Stage", "Seconds", "Steps", "Parameters"),
         [(stage, *(run.result(stage, key) for key in ("seconds", "steps", "parameters"))) for stage in STAGES],
@@ -220,11 +220,26 @@ def samples(run):
         ],
     )
     parts = [f"<div>{picture(run, 'samples', grid, caption + '.', 'grid')}{medians}</div>"]
+    if "given" in run.samples:
+        given, originals = run.samples["given"], run.samples["originals"]
+        restored = figures.restored_grid(given, images, originals, labels, names[:PAIR_CLASSES], PAIRS)
+        caption = "Test images of which a part was given: what was drawn should fit it, and need not be the original."
+        parts.append(picture(run, "restored", restored, caption, "grid"))
     if nearest is not None and len(nearest) == len(images):
         pairs = figures.pair_grid(images, nearest, labels, names[:PAIR_CLASSES], PAIRS)
         caption = "Samples above their nearest training images: alike in style is good, equal would be a copy."
         parts.append(picture(run, "nearest", pairs, caption, "grid"))
     return side_by_side(parts, "wide")
+
+
+def generation(run):
+    return generation_section(run.results.get("generation", {}), run.result("samples", "judge_accuracy"))
+
+
+def likelihood(run):
+    """(name, bits) rows."""
+    block = run.results.get("likelihood", {})
+    return [(f"{name.replace('_', ' ')} images", value) for name, value in block.items() if name.startswith("bits")]
 
 
 def noise(run):
@@ -269,9 +284,11 @@ def gradients(run):
     names = run.names(int(labels.max()) + 1)
     png = figures.gradient_grid(clean, noisy, slopes, [names[label] for label in labels])
     time = run.evaluation.get("gradient_t")
+    assisted = run.config.get("classifier", {}).get("kind") == "denoising_assisted"
     caption = (
         f"Test images, the same diffused{'' if time is None else f' to t = {float(time):g}'}, and the gradient "
-        "of log p(class) there, stretched to its own range: look for strokes and edges, not speckle."
+        f"of log p(class) there{', through the denoised image too' if assisted else ''}, stretched to its own "
+        "range: look for strokes and edges, not speckle."
     )
     return picture(run, "gradients", png, caption, "grid")
 
@@ -317,6 +334,7 @@ def summary(workdir):
         "F1": number(run.result("classifier", "f1")),
         "agreement": share(run.result("samples", "class_agreement")),
         "judge": run.result("samples", "class_agreement_judge"),
+        "samples": in_a_line(run.results.get("generation", {})),
         "seconds": ", ".join(f"{stage} {value:.0f}" for stage, value in seconds.items() if value is not None),
         "report": path if path.exists() else None,
     }

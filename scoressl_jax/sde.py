@@ -31,10 +31,6 @@ class SDE:
         alpha, std = self.marginal(t)
         return jnp.log(std) - jnp.log(alpha)
 
-    def prior_sample(self, key, shape):
-        """A draw of the Gaussian that p_1 is close to."""
-        return self.prior_std * jax.random.normal(key, shape)
-
     def later_time(self, t, delta):
         """Largest t' <= 1 with std(t') - std(t) <= delta (temporal consistency; facts: Delta of both papers), `[B]`."""
         std_end = self.marginal(jnp.ones_like(t))[1]
@@ -51,10 +47,6 @@ class VE(SDE):
     sampling_eps = 1e-5
 
     @property
-    def prior_std(self):
-        return self.sigma_max
-
-    @property
     def _log_ratio(self):
         return jnp.log(self.sigma_max / self.sigma_min)
 
@@ -65,6 +57,10 @@ class VE(SDE):
     def inverse_std(self, std):
         """The time at which the standard deviation is `std`."""
         return jnp.log(std / self.sigma_min) / self._log_ratio
+
+    def time_of_log_sigma(self, log_sigma):
+        """The time at which log(std / alpha) is `log_sigma`."""
+        return (log_sigma - jnp.log(self.sigma_min)) / self._log_ratio
 
     def drift(self, x, t):
         return jnp.zeros_like(x)
@@ -88,7 +84,6 @@ class VP(SDE):
     beta_min: float = 0.1
     beta_max: float = 20.0
     sampling_eps = 1e-3
-    prior_std = 1.0
 
     def beta(self, t):
         return self.beta_min + t * (self.beta_max - self.beta_min)
@@ -97,12 +92,16 @@ class VP(SDE):
         return -0.25 * t**2 * (self.beta_max - self.beta_min) - 0.5 * t * self.beta_min
 
     def time_of_log_alpha(self, log_alpha):
-        slope = self.beta_max - self.beta_min
-        return (jnp.sqrt(self.beta_min**2 - 4 * slope * log_alpha) - self.beta_min) / slope
+        # The root of a quadratic in the form that does not cancel near t = 0.
+        root = jnp.sqrt(self.beta_min**2 - 4 * (self.beta_max - self.beta_min) * log_alpha)
+        return -4 * log_alpha / (root + self.beta_min)
 
     def log_alpha_of(self, log_sigma):
         """Log alpha where the noise-to-signal ratio std / alpha is exp(log_sigma); no time bounds it."""
         return -0.5 * jax.nn.softplus(2 * log_sigma)
+
+    def time_of_log_sigma(self, log_sigma):
+        return self.time_of_log_alpha(self.log_alpha_of(log_sigma))
 
     def marginal(self, t):
         log_alpha = self.log_alpha(t)

@@ -126,6 +126,23 @@ def test_terms():
     assert "terms.prior" in refused(classifier__terms__prior=1.0)
 
 
+def test_samples_that_cannot_be_compared():
+    message = refused(sampling__count=5)
+    assert "config.sampling.count is 5" in message
+    assert "evaluation.k" in message
+    for fields in (dict(evaluation__features="none"), dict(evaluation__judge_steps=0), dict(evaluation__k=4)):
+        validate(changed(sampling__count=5, **fields))
+    assert "sampling.count is 5" in refused(sampling__count=5, evaluation__features="pixels", evaluation__judge_steps=0)
+
+
+def test_inception_needs_its_weights(tmp_path):
+    assert "inception_weights is ''" in refused(evaluation__features="inception")
+    path = tmp_path / "weights.npz"
+    assert str(path) in refused(evaluation__features="inception", evaluation__inception_weights=str(path))
+    path.touch()
+    validate(changed(evaluation__features="inception", evaluation__inception_weights=str(path)))
+
+
 @pytest.mark.parametrize("field", config_module.SPLIT_OVER_DEVICES)
 def test_batches_that_do_not_split_over_the_devices(field, monkeypatch):
     monkeypatch.setattr(jax, "device_count", lambda: 4)

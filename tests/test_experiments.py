@@ -41,6 +41,7 @@ DEPENDS = {  # the fields of a shrunk config that what is traced follows from, b
     "score": ("seed", "dtype", "sde", "score"),
     "classifier": ("seed", "dtype", "sde", "score", "classifier", "regime", "data.class_prior"),
     "judge": ("seed", "evaluation"),
+    "cas": ("seed", "evaluation"),
     "samples": ("dtype", "sde", "score.network", "score.scaling", "sampling")
     + tuple(f"classifier.{name}" for name in ("kind", "network", "depth", "norm")),
 }
@@ -164,6 +165,7 @@ def shrunk(config):
         classifier.depth = 4  # no blocks, but both inputs, the norm and the head
     config.sampling.update(count=4, batch_size=4, steps=2)
     evaluation.update(times=2, curve_images=4, batch_size=4, judge_depth=4, judge_widen=1, judge_steps=2)
+    evaluation.update(cas_steps=2, k=3)
     config.training.steps_per_call = 1
     return config
 
@@ -197,9 +199,19 @@ def no_predictors(run):
     return lambda x, t: np.zeros((len(x), run.experiment.num_classes)), lambda x, t, y: np.zeros_like(x)
 
 
-def no_judge(fn, batch, *arrays):
-    """classification.batched, of which the judge alone takes one array."""
-    return fn(*arrays) if len(arrays) > 1 else np.zeros(len(arrays[0]), int)
+class NoJudge:
+    """Stands in for a trained judge."""
+
+    name = "none"
+
+    def __init__(self, *_):
+        pass
+
+    def outputs(self, images, batch):
+        return {"logits": np.zeros((len(images), 2)), "pool": np.arange(len(images), dtype=float)[:, None]}
+
+    def accuracy(self, images, labels, batch):
+        return 0.0
 
 
 @pytest.fixture(scope="module")
@@ -251,7 +263,8 @@ def read_by(tmp_path_factory):
             patch.setattr(pipeline, "train_stage", train_stage)
             patch.setattr(pipeline, "generate", generate)
             patch.setattr(pipeline, "predictors", no_predictors)
-            patch.setattr(classification, "batched", no_judge)
+            patch.setattr(pipeline, "Judge", NoJudge)
+            patch.setattr(classification, "batched", lambda fn, batch, *arrays: fn(*arrays))
             patch.setattr(classification, "diffuse", lambda sde, images, t, seed: images.astype(np.float32))
             patch.setattr(pipeline, "STAGES", pipeline.STAGES[:-1])  # the report reads files alone
             pipeline.execute(mode, Recorder(config, seen), tmp_path_factory.mktemp("run"), None)

@@ -6,7 +6,9 @@ import shutil
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.spatial.distance import cdist
 
+from scoressl_jax.data.digits import load_digits
 from scoressl_jax.training.metrics import read_metrics
 
 STAGES = ("train_score", "train_classifier", "sample", "evaluate", "report")
@@ -58,12 +60,15 @@ def test_results(first_run):
     curve = classifier["accuracy_by_noise"]
     assert [row["t"] for row in curve] == pytest.approx([0.001, 0.5005, 1.0])
     assert [row["sigma"] for row in curve] == pytest.approx([0.01007, 0.31732, 10.0], rel=1e-3)
+    accuracy = [row["accuracy"] for row in curve]
+    assert classifier["accuracy_area"] == pytest.approx((accuracy[0] / 2 + accuracy[1] + accuracy[2] / 2) / 2)
     assert 0 <= classifier["ece"] < 1
     assert len(classifier["per_class"]) == 10
     assert "f1" not in classifier, "absent means not measured"
     samples = results["samples"]
     assert (samples["count"], samples["sampler"], samples["steps"]) == (20, "reverse_diffusion+langevin", 4)
     assert "class_agreement" not in samples
+    assert "generation" not in results, "there is no judge"
     for stage in ("score", "classifier", "samples"):
         assert 0 < results[stage]["seconds"] < 300
 
@@ -145,6 +150,40 @@ def test_a_changed_judge_asks_to_delete_the_old_one(finished, tiny, call_main):
     assert code == 2
     assert "checkpoints/judge" in line
     assert "samples.npz" not in line
+
+
+def test_samples_are_compared_with_real_images_and_the_classifier_of_samples_is_kept(
+    program, finished, tiny, call_main
+):
+    (finished / "evaluation.npz").unlink()
+    results = json.loads((finished / "results.json").read_text())
+    (finished / "results.json").write_text(json.dumps(results | {"generation": {"fid@7": 3.0}}))
+    flags = [f"--config.evaluation.{flag}" for flag in ("features=pixels", "k=1", "cas_steps=2", "judge_depth=4")]
+    outcome = program.run(finished, *tiny, *flags, "--mode=evaluate")
+    assert (outcome.code, outcome.err) == (0, "")
+    block = json.loads((finished / "results.json").read_text())["generation"]
+    with np.load(finished / "samples" / "samples.npz") as file:
+        samples, labels = file["images"].reshape(20, -1) / 255.0, file["labels"]
+    data = load_digits()
+    real = data.x_train.reshape(len(data.x_train), -1) / 255.0
+    in_balls = lambda x, y: cdist(x, y) < np.sort(cdist(x, x))[:, 1:2]  # noqa: E731
+    assert block["precision"] == pytest.approx(in_balls(real, samples).any(0).mean())
+    covered = [in_balls(real[data.y_train == c], samples[labels == c]).any(1).mean() for c in range(10)]
+    assert [row["coverage"] for row in block["classwise"].values()] == pytest.approx(covered)
+    assert block["classwise_mean"]["coverage"] == pytest.approx(np.mean(covered))
+    assert [row["count"] for row in block["classwise"].values()] == [2] * 10
+    assert (block["features"], block["reference"], block["reference_count"]) == ("pixels", "train", 1437)
+    assert "fid@20" in block
+    assert "fid@7" not in block
+    assert 0 <= block["cas"] <= 1
+    assert "fewer than 10,000 images" in outcome.out
+
+    assert (finished / "checkpoints" / "cas" / "2").is_dir()
+    line = call_main(*tiny, *flags, f"--workdir={finished}", "--config.evaluation.k=2")[1]
+    assert "evaluation.npz" in line
+    assert "checkpoints" not in line
+    line = call_main(*tiny, *flags, f"--workdir={finished}", "--config.evaluation.cas_steps=3")[1]
+    assert "delete checkpoints/cas, evaluation.npz" in line
 
 
 def test_check_trains_and_writes_nothing(program, tiny, tmp_path):

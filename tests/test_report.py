@@ -14,9 +14,9 @@ from scoressl_jax.figures import GAP, class_grid, smooth, stretched, tile_size
 from scoressl_jax.files import write_bytes, write_json, write_npz, write_text
 from scoressl_jax.report import curve, read_run, summary, write_report
 
-SECTIONS = ("question", "data", "results", "samples", "noise", "confusion", "reliability", "gradients", "training",
-            "settings", "command")  # fmt: skip
-MEASURED = SECTIONS[3:9]
+SECTIONS = ("question", "data", "results", "samples", "generation", "noise", "confusion", "reliability", "gradients",
+            "training", "settings", "command")  # fmt: skip
+MEASURED = SECTIONS[3:10]
 COMMAND = "python -m scoressl_jax.main --config=configs/digits.py --workdir='a & b'"
 
 
@@ -47,6 +47,8 @@ def make_results(classes, names):
         "samples": {"count": 100, "steps": 500, "scale": 1.0, "seconds": 33.0, "class_agreement": 0.97,
                     "class_agreement_judge": "WideResNet-10-1 trained on all 1437 labels", "judge_accuracy": 0.98,
                     "nearest_distance": {"samples_to_train": 1.31, "test_to_train": 1.25, "between_samples": 1.9}},
+        "generation": {"reference": "train", "features": "judge: a network", "count": 100, "reference_count": 1437,
+                       "fid@100": 12.25, "precision": 0.75, "k": 5, "convention": "prdc", "cas": 0.9},
     }  # fmt: skip
 
 
@@ -128,7 +130,7 @@ def test_every_section_is_there_and_measured(whole):
     _, page = whole
     assert tuple(name for name in page.text if name in SECTIONS) == SECTIONS
     assert not any("not measured" in text for text in page.text.values())
-    assert {name: len(page.pictures[name]) for name in ("data", *MEASURED)} == {
+    assert {name: len(pictures) for name, pictures in page.pictures.items()} == {
         "data": 1, "samples": 2, "noise": 1, "confusion": 1, "reliability": 1, "gradients": 1, "training": 6,
     }  # fmt: skip
 

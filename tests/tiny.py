@@ -13,7 +13,7 @@ def get_config():
     classifier.network, classifier.width, classifier.blocks, classifier.embedding = "mlp", 32, 1, 4
     classifier.batch_size, classifier.unlabeled_batch_size, classifier.steps = 16, 16, 40
     config.sampling.count, config.sampling.batch_size, config.sampling.steps = 20, 16, 4
-    config.sampling.corrector = "langevin"
+    config.sampling.sampler, config.sampling.corrector = "predictor_corrector", "langevin"
     config.evaluation.times, config.evaluation.batch_size, config.evaluation.judge_steps = 3, 360, 0
     config.training.steps_per_call, config.training.checkpoint_every = 10, 20
     return config

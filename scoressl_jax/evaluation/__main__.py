@@ -172,6 +172,9 @@ def main(argv):
     except (UserError, Diverged) as error:
         print(f"scoressl_jax: {one_line(error)}", file=sys.stderr)
         return error.exit_code
+    except KeyboardInterrupt:
+        print("scoressl_jax: stopped, nothing written", file=sys.stderr)
+        return 130
     print(table(block))
     print(f"written   {out}")
     for warning in warnings:

@@ -58,6 +58,13 @@ def accuracy_by_noise(predict, gradient, sde, images, labels, times, batch, seed
     return rows
 
 
+def accuracy_area(rows):
+    """Mean accuracy over times t, uniform between the first and the last of two or more `rows` of accuracy_by_noise:
+    the area under the curve by the trapezoid rule, in 0..1."""
+    t, accuracy = np.array([(row["t"], row["accuracy"]) for row in rows]).T
+    return float(np.trapezoid(accuracy, t) / (t[-1] - t[0]))
+
+
 def calibration(probabilities, labels, bins=15):
     """Expected calibration error (Guo et al. 2017) and the reliability diagram: (ece, confidence, accuracy, count)."""
     confidence, correct = probabilities.max(-1), probabilities.argmax(-1) == labels

@@ -1,24 +1,8 @@
-"""How samples relate to the training images, and the loss of the independent judge that names their classes."""
+"""How far samples lie from the training images and from each other."""
 
-import jax
 import numpy as np
 from sklearn.metrics import pairwise_distances_argmin_min
 from sklearn.neighbors import NearestNeighbors
-
-from scoressl_jax.losses.semi_supervised import cross_entropy
-
-JUDGE_NOISE = 0.2  # std of the noise on a judge's training images: it generalises better, and samples are noisy too
-
-
-def judge_loss(network, x, y, key):
-    """Cross-entropy of a classifier of clean images with a little noise; x `[B, ...]` in [0, 1]."""
-    logits, _ = network(x + JUDGE_NOISE * jax.random.normal(key, x.shape), judge_level(x))
-    return cross_entropy(logits, y), {"accuracy": (logits.argmax(-1) == y).mean()}
-
-
-def judge_level(x):
-    """The log noise level that the judge is always told, `[B]`."""
-    return np.full(x.shape[0], np.log(JUDGE_NOISE), np.float32)
 
 
 def flatten(images):

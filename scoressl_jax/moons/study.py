@@ -25,7 +25,8 @@ from scoressl_jax.moons.config import LOSSES
 from scoressl_jax.moons.report import summary, write_report
 from scoressl_jax.runs import require_finished, run_stages, train_stage
 from scoressl_jax.sampling.langevin import langevin
-from scoressl_jax.sampling.predictor_corrector import image_keys, predictor_corrector
+from scoressl_jax.sampling.loop import image_keys
+from scoressl_jax.sampling.predictor_corrector import predictor_corrector
 from scoressl_jax.training.step import by_image, device_mesh, replicated
 
 CLASSIFIER_OF = {"base": "ce", "scaling": "ce", "dlsm": "dlsm", "dlsm_ce": "dlsm_ce"}
@@ -135,7 +136,8 @@ def drawer(study, sampler, mesh):
     """`(kind, arrays, key) -> samples [count, 2]`, one key a sample, split over the devices."""
 
     def draw(kind, arrays, key):
-        keys = jax.lax.with_sharding_constraint(image_keys(key, 0, study.config.sampling.count), by_image(mesh))
+        keys = image_keys(key, jnp.arange(study.config.sampling.count))
+        keys = jax.lax.with_sharding_constraint(keys, by_image(mesh))
         return sampler(keys, kinds(study)[kind](arrays))
 
     return draw

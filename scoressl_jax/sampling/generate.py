@@ -1,4 +1,4 @@
-"""Many images from a compiled sampler, batch by batch, with a progress line; labels go round the classes."""
+"""Many images from a compiled sampler, batch by batch, with a progress line."""
 
 import sys
 
@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from scoressl_jax.sampling.predictor_corrector import image_keys
+from scoressl_jax.errors import UserError
+from scoressl_jax.sampling.loop import image_keys
 from scoressl_jax.training.step import by_image, device_mesh, replicated
 
 
@@ -15,27 +16,57 @@ def to_uint8(x):
     return np.asarray(jnp.round(jnp.clip(x, 0, 1) * 255).astype(jnp.uint8))
 
 
-def generate(sample, parameters, count, batch, num_classes, seed, stop):
-    """`sample(parameters, keys [B], labels [B]) -> x [B, ...]` for image indices 0 .. count - 1.
+class Progress:
+    """A bar of images that also moves inside a batch, where `inside(done, of)` is told how far the batch is."""
 
-    Image i has class i mod num_classes and key fold_in(seed, i), whatever the batch size and number of devices.
-    Returns images uint8 `[count, ...]` and labels int32 `[count]`.
+    def __init__(self, count):
+        self.count, self.start, self.size = count, 0, 0
+        self.bar = tqdm(total=count, desc="sample", unit="image", file=sys.stdout, disable=jax.process_index() > 0)
+
+    def begin(self, start, size):
+        self.start, self.size = start, min(size, self.count - start)
+        self.bar.refresh()
+
+    def inside(self, done, of):
+        self.bar.update(max(self.start + int(self.size * int(done) / int(of)) - self.bar.n, 0))
+
+
+def generate(make_sample, parameters, conditions, batch, seed, stop):
+    """Images uint8 `[N, ...]` of `sample(parameters, keys [B], **conditions) -> x [B, ...]`, one for each entry of the
+    arrays `[N, ...]` in `conditions` (labels, say).
+
+    `make_sample(progress)` gives the sampler, which may tell progress(done, of). Image i has key fold_in(seed, i) and
+    entry i of the conditions, whatever the batch size and number of devices. Raises UserError where an image is not
+    finite.
     """
-    mesh = device_mesh()
-    split = by_image(mesh)
+    mesh, count = device_mesh(), len(next(iter(conditions.values())))
+    split, progress = by_image(mesh), Progress(count)
+    sample = make_sample(progress.inside)
 
     @jax.jit
-    def run(parameters, key, start):
-        keys = jax.lax.with_sharding_constraint(image_keys(key, start, batch), split)
-        labels = jax.lax.with_sharding_constraint((start + jnp.arange(batch)) % num_classes, split)
-        x = sample(parameters, keys, labels)
+    def run(parameters, key, indices, conditions):
+        keys = jax.lax.with_sharding_constraint(image_keys(key, indices), split)
+        x = sample(parameters, keys, **jax.lax.with_sharding_constraint(conditions, split))
         return jax.lax.with_sharding_constraint(x, replicated(mesh))
 
-    parameters, key = jax.device_put(parameters, replicated(mesh)), jax.random.key(seed)
+    parameters, key = jax.device_put((parameters, jax.random.key(seed)), replicated(mesh))
     images = []
-    with tqdm(total=count, desc="sample", unit="image", file=sys.stdout, disable=jax.process_index() > 0) as bar:
+    with progress.bar:
         for start in range(0, count, batch):
             stop.check()
-            images.append(to_uint8(run(parameters, key, jnp.int32(start))))
-            bar.update(min(batch, count - start))
-    return np.concatenate(images)[:count], (np.arange(count) % num_classes).astype(np.int32)
+            progress.begin(start, batch)
+            indices = np.arange(start, start + batch) % count  # the last batch is filled up from the first image on
+            x = run(parameters, key, indices, {name: values[indices] for name, values in conditions.items()})
+            check_finite(np.asarray(x)[: count - start], start)
+            images.append(to_uint8(x))
+            progress.inside(1, 1)
+    return np.concatenate(images)[:count]
+
+
+def check_finite(x, start):
+    bad = np.flatnonzero(~np.isfinite(x.reshape(len(x), -1)).all(1))
+    if len(bad):
+        raise UserError(
+            f"sampling: image {start + bad[0]} is not finite ({len(bad)} of {len(x)} in its batch): lower "
+            "config.sampling.scale, take more steps, or (sampler ode) a larger config.sampling.tolerance"
+        )

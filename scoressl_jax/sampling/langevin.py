@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from scoressl_jax.sampling.predictor_corrector import noise_for
+from scoressl_jax.sampling.loop import noise_for
 
 
 def langevin(keys, score_fn, times, shape, step, swapped=False):

@@ -1,26 +1,16 @@
-"""Predictor-corrector sampling of the reverse SDE (Song et al. 2021, algorithms 2 to 5) as one `lax.scan`.
+"""Predictor-corrector sampling of the reverse SDE (Song et al. 2021, algorithms 2 to 5).
 
-The sampler knows a score function, the process and arrays; guidance is in the score function. Every image has a key
-of its own and Langevin steps use the image's own norms, so an image does not depend on its batch.
+The sampler knows a score function, the process and arrays; guidance is in the score function.
 """
 
-import jax
 import jax.numpy as jnp
 
+from scoressl_jax.sampling.loop import clean_or, posterior_step, reverse_process
 from scoressl_jax.sde import expand
 
-PREDICTORS = ("reverse_diffusion", "euler_maruyama", "none")
-CORRECTORS = ("langevin", "none")
-
-
-def image_keys(key, start, count):
-    """One key an image: fold_in(key, image index), `[count]`."""
-    return jax.vmap(lambda i: jax.random.fold_in(key, i))(start + jnp.arange(count))
-
-
-def noise_for(keys, tag, shape):
-    """Standard normal noise `[B, *shape]`, image i's from its own key and `tag`."""
-    return jax.vmap(lambda key: jax.random.normal(jax.random.fold_in(key, tag), shape))(keys)
+PREDICTORS = ("reverse_diffusion", "ancestral", "euler_maruyama", "none")
+CORRECTORS = ("langevin", "annealed_langevin", "none")
+NORMS = ("image", "batch")
 
 
 def per_image_norm(x):
@@ -28,9 +18,19 @@ def per_image_norm(x):
 
 
 def predict(sde, score, x, t, dt, z, predictor):
-    """One reverse step t -> t - dt; returns (x, x_mean), x_mean without the step's noise."""
+    """One reverse step t -> t - dt, times `[B]`; returns (x, x_mean), x_mean without the step's noise.
+
+    `ancestral` draws from the posterior of x_(t - dt) given x_t and the denoised image, for every process; the released
+    code has it for VE, as here, and for VP with the variance beta in place of the posterior's, and lacks sub-VP.
+    """
     if predictor == "none":
         return x, x
+    if predictor == "ancestral":
+        (alpha, std), (alpha_next, std_next) = sde.marginal(t), clean_or(sde, t - dt)
+        denoised = (x + expand(std, x) ** 2 * score) / expand(alpha, x)
+        sigma, sigma_next = expand(std / alpha, x), expand(std_next / alpha_next, x)
+        found = posterior_step(denoised, x / expand(alpha, x), sigma, sigma_next, 1.0, z)
+        return tuple(expand(alpha_next, x) * y for y in found)
     if predictor == "reverse_diffusion":
         f, g = sde.discretize(x, t, dt)
     else:
@@ -39,41 +39,62 @@ def predict(sde, score, x, t, dt, z, predictor):
     return x_mean + expand(g, x) * z, x_mean
 
 
-def correct(sde, score, x, t, dt, z, snr):
-    """One Langevin step of size eps = 2 alpha (snr |z| / |score|)^2, norms taken image by image.
+def correct(sde, score, x, t, dt, z, corrector, snr, norms="image"):
+    """One Langevin step, x + eps score + sqrt(2 eps) z.
 
-    The released code averages the norms over the batch instead, which makes images depend on their neighbours.
+    langevin: eps = 2 alpha (snr |z| / |score|)^2, with each image's own norms; norms="batch" takes the means over the
+    batch as the released code does, which makes an image depend on its neighbours. |score| is that of the guided score,
+    so strong guidance shortens the step. annealed_langevin: eps = 2 alpha (snr std)^2. alpha is 1 for VE, 1 - beta dt
+    for VP and, where the released code fails, for sub-VP.
     """
-    ratio = per_image_norm(z) / jnp.maximum(per_image_norm(score), 1e-12)
+    if corrector == "annealed_langevin":
+        ratio = sde.marginal(t)[1]
+    else:
+        sizes = per_image_norm(z), per_image_norm(score)
+        noise, slope = (size.mean() for size in sizes) if norms == "batch" else sizes
+        ratio = noise / jnp.maximum(slope, 1e-12)
     eps = expand(2 * sde.langevin_alpha(t, dt) * (snr * ratio) ** 2, x)
     return x + eps * score + jnp.sqrt(2 * eps) * z
 
 
+def moves_per_step(corrector, corrector_steps):
+    """A step's corrections and its prediction."""
+    return 1 + (0 if corrector == "none" else corrector_steps)
+
+
 def predictor_corrector(
-    keys, score_fn, sde, shape, steps, predictor="reverse_diffusion", corrector="langevin", snr=0.16, corrector_steps=1
+    keys,
+    score_fn,
+    sde,
+    shape,
+    steps,
+    predictor="reverse_diffusion",
+    corrector="langevin",
+    snr=0.16,
+    corrector_steps=1,
+    norms="image",
+    t_init=1.0,
+    prior="gaussian",
+    project=None,
+    progress=None,
 ):
-    """Draw one image a key, `[B, *shape]`, from t = 1 to sde.sampling_eps in `steps` steps.
+    """Draw one image a key, `[B, *shape]`, from t_init to sde.sampling_eps in `steps` steps.
 
     Each step corrects `corrector_steps` times, then predicts (the order of the released code; paper algorithm 1 has it
     reversed). The last prediction is returned without its noise. Values are not clipped.
     """
-    dt = (1.0 - sde.sampling_eps) / (steps - 1)
-    moves = 1 + (0 if corrector == "none" else corrector_steps)  # a step's corrections, then its prediction
-    grid = jnp.repeat(jnp.linspace(1.0, sde.sampling_eps, steps), moves)
+    dt = (t_init - sde.sampling_eps) / (steps - 1)
+    per_step = moves_per_step(corrector, corrector_steps)
+    t = jnp.repeat(jnp.linspace(t_init, sde.sampling_eps, steps), per_step)
+    predicting = (jnp.arange(len(t)) + 1) % per_step == 0
+    moves = {"t": t, "t_next": jnp.where(predicting, jnp.maximum(t - dt, 0.0), t), "predicting": predicting}
 
-    def move(carry, inputs):
-        # One network evaluation serves either kind of move, so it is compiled once.
-        x, _ = carry
-        i, time = inputs
-        t = jnp.full(x.shape[0], time)
-        score, z = score_fn(x, t), noise_for(keys, 1 + i, shape)
-        new, mean = predict(sde, score, x, t, dt, z, predictor)
-        if moves > 1:
-            corrected = correct(sde, score, x, t, dt, z, snr)
-            predicting = (i + 1) % moves == 0
-            new, mean = jnp.where(predicting, new, corrected), jnp.where(predicting, mean, corrected)
-        return (new, mean), None
+    def move(x, score, z, step, memory):
+        times = jnp.full(x.shape[0], step["t"])
+        new, mean = predict(sde, score, x, times, dt, z, predictor)
+        if per_step > 1:
+            corrected = correct(sde, score, x, times, dt, z, corrector, snr, norms)
+            new, mean = (jnp.where(step["predicting"], y, corrected) for y in (new, mean))
+        return new, mean, memory
 
-    x = sde.prior_std * noise_for(keys, 0, shape)
-    (_, x_mean), _ = jax.lax.scan(move, (x, x), (jnp.arange(steps * moves), grid))
-    return x_mean
+    return reverse_process(keys, score_fn, sde, shape, moves, move, 0, prior, project, progress)

@@ -9,6 +9,7 @@ from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_sc
 
 from scoressl_jax.evaluation.classification import (
     accuracy_all_noise,
+    accuracy_area,
     accuracy_by_noise,
     batched,
     calibration,
@@ -128,6 +129,15 @@ def test_noise_differs_from_time_to_time():
     accuracy_by_noise(predict, unit_gradient, SDE, IMAGES, LABELS, [0.4, 0.6], 60)
     for a, b in pairwise(seen):
         assert abs(np.corrcoef(a.ravel(), b.ravel())[0, 1]) < 0.3
+
+
+def test_area_under_the_accuracy_curve():
+    rows = [{"t": t, "accuracy": a} for t, a in ((0.1, 1.0), (0.5, 0.8), (1.0, 0.2))]
+    # Two trapezoids: 0.9 over a length of 0.4 and 0.5 over 0.5.
+    assert accuracy_area(rows) == pytest.approx((0.9 * 0.4 + 0.5 * 0.5) / 0.9)
+    t = np.linspace(0.001, 1, 2001)
+    rows = [{"t": x, "accuracy": np.exp(-x)} for x in t]
+    assert accuracy_area(rows) == pytest.approx((np.exp(-0.001) - np.exp(-1)) / 0.999, rel=1e-6)
 
 
 # Calibration

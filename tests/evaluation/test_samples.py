@@ -1,9 +1,7 @@
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scoressl_jax.evaluation.samples import JUDGE_NOISE, distances, judge_level, judge_loss, nearest_training_images
+from scoressl_jax.evaluation.samples import distances, nearest_training_images
 
 
 def image(*pixels):
@@ -47,30 +45,3 @@ def test_a_class_with_one_sample_has_no_distance_between_samples():
     assert "between_samples" not in distances(samples, np.asarray([0, 1]), TRAIN, test)[0]
     three, _ = distances(np.stack([image(0, 0), image(0, 51), image(255, 255)]), np.asarray([0, 0, 1]), TRAIN, test)
     assert three["between_samples"] == pytest.approx(0.2, abs=1e-6)
-
-
-def test_judge_sees_a_little_noise_and_is_told_so():
-    x, y = np.full((500, 2, 2, 1), 0.5, np.float32), np.arange(500) % 3
-
-    def network(x, log_sigma):
-        return x.reshape(500, 4)[:, :3], (x, log_sigma)
-
-    seen = []
-
-    def spying(x, log_sigma):
-        seen.append((x, log_sigma))
-        return network(x, log_sigma)
-
-    def run(key):
-        seen.clear()
-        return judge_loss(spying, jnp.asarray(x), jnp.asarray(y), key), seen[0]
-
-    (loss, logs), (noisy, level) = jax.jit(run)(jax.random.key(0))
-    assert np.std(noisy) == pytest.approx(JUDGE_NOISE, rel=0.06)
-    assert np.mean(noisy) == pytest.approx(0.5, abs=0.005)
-    np.testing.assert_allclose(level, np.log(JUDGE_NOISE), rtol=1e-6)
-    np.testing.assert_allclose(judge_level(x), level, rtol=1e-6)
-    logits = np.asarray(noisy, np.float64).reshape(500, 4)[:, :3]
-    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    assert loss == pytest.approx(-np.log(p[np.arange(500), y]).mean(), rel=1e-4)
-    assert logs["accuracy"] == pytest.approx((logits.argmax(1) == y).mean())

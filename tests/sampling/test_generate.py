@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scoressl_jax.sampling.generate import generate, to_uint8
+from scoressl_jax.errors import UserError
+from scoressl_jax.sampling.generate import Progress, generate, to_uint8
 
 SHAPE = (2, 3, 1)
 
@@ -27,7 +28,9 @@ class Stop:
 
 
 def run(count, batch, seed=3, stop=None, gain=1.0):
-    return generate(sample, {"gain": jnp.asarray(gain)}, count, batch, 4, seed, stop or Stop())
+    labels = (np.arange(count) % 4).astype(np.int32)
+    parameters = {"gain": jnp.asarray(gain)}
+    return generate(lambda progress: sample, parameters, {"labels": labels}, batch, seed, stop or Stop())
 
 
 @pytest.fixture(scope="module")
@@ -35,37 +38,31 @@ def whole():
     return run(11, 11)
 
 
-def test_labels_go_round_the_classes_and_reach_the_sampler(whole):
-    images, labels = whole
-    assert images.shape == (11, *SHAPE)
-    assert images.dtype == np.uint8
-    assert labels.dtype == np.int32
-    np.testing.assert_array_equal(labels, [0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2])
-    np.testing.assert_array_equal(images[:, 0, 0, 0], labels)
+def test_conditions_reach_the_sampler(whole):
+    assert whole.shape == (11, *SHAPE)
+    assert whole.dtype == np.uint8
+    np.testing.assert_array_equal(whole[:, 0, 0, 0], [0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2])
 
 
 @pytest.mark.parametrize("batch", [3, 4, 16])
 def test_batch_size_does_not_matter(whole, batch):
-    for ours, theirs in zip(run(11, batch), whole, strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+    np.testing.assert_array_equal(run(11, batch), whole)
 
 
 def test_fewer_images_are_the_first_ones(whole):
-    images, labels = run(5, 3)
-    np.testing.assert_array_equal(images, whole[0][:5])
-    np.testing.assert_array_equal(labels, whole[1][:5])
+    np.testing.assert_array_equal(run(5, 3), whole[:5])
 
 
 def test_images_and_seeds_differ(whole):
-    pixels = whole[0].reshape(11, -1)[:, 1:]
+    pixels = whole.reshape(11, -1)[:, 1:]
     assert len(np.unique(pixels, axis=0)) == 11
-    assert (run(11, 11, seed=4)[0].reshape(11, -1)[:, 1:] != pixels).any(1).all()
+    assert (run(11, 11, seed=4).reshape(11, -1)[:, 1:] != pixels).any(1).all()
 
 
 def test_parameters_are_used(whole):
-    half = run(11, 11, gain=0.5)[0].astype(int)
+    half = run(11, 11, gain=0.5).astype(int)
     assert half[:, 1].max() <= 128
-    assert np.abs(2 * half[:, 1] - whole[0][:, 1]).max() <= 2
+    assert np.abs(2 * half[:, 1] - whole[:, 1]).max() <= 2
 
 
 def test_a_stop_is_asked_for_before_each_batch():
@@ -79,6 +76,36 @@ def test_a_stop_is_asked_for_before_each_batch():
 def test_progress_is_shown(capsys):
     run(5, 3, stop=SimpleNamespace(check=lambda: None))
     assert "5/5" in capsys.readouterr().out
+
+
+def test_the_bar_moves_inside_a_batch(capsys):
+    def told(progress):
+        def sample_and_tell(parameters, keys, labels):
+            def move(x, i):
+                jax.debug.callback(progress, i + 1, 4)
+                return x + 0.01, None
+
+            return jax.lax.scan(move, sample(parameters, keys, labels), jnp.arange(4))[0]
+
+        return sample_and_tell
+
+    generate(told, {"gain": jnp.asarray(0.5)}, {"labels": np.zeros(11, np.int32)}, 8, 0, Stop())
+    assert "11/11" in capsys.readouterr().out
+    progress = Progress(11)
+    progress.begin(8, 8)  # the last batch counts for the three images that are left
+    for done, n in ((1, 8), (2, 9), (3, 10), (4, 11), (2, 11)):
+        progress.inside(done, 4)
+        assert progress.bar.n == n
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_an_image_that_is_not_finite_is_an_error(value):
+    def broken(parameters, keys, labels):
+        return sample(parameters, keys, labels).at[:, 1, 1, 0].set(jnp.where(labels == 2, value, 0.0))
+
+    with pytest.raises(UserError, match=r"image 2 is not finite \(1 of 4") as error:
+        generate(lambda progress: broken, {"gain": jnp.ones(())}, {"labels": np.arange(4)}, 8, 0, Stop())
+    assert "config.sampling.scale" in str(error.value)
 
 
 def test_bytes_are_clipped_and_rounded():

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from scoressl_jax.sampling.langevin import langevin
-from scoressl_jax.sampling.predictor_corrector import image_keys
+from scoressl_jax.sampling.loop import image_keys
 
 MEAN, VARIANCE = np.asarray([1.0, -2.0]), np.asarray([4.0, 1.0])
 
 
 def draw(count=4000, steps=60, step=1.0, swapped=False, start=0):
     score = lambda x, t: -(x - MEAN) / VARIANCE  # noqa: E731
-    keys = image_keys(jax.random.key(0), start, count)
+    keys = image_keys(jax.random.key(0), start + jnp.arange(count))
     return np.asarray(jax.jit(lambda keys: langevin(keys, score, np.full(steps, 0.5), (2,), step, swapped))(keys))
 
 
@@ -37,5 +37,5 @@ def test_times_reach_the_score_in_order():
     seen = lambda x, t: t[:, None] * jnp.ones_like(x)  # noqa: E731
     times = np.asarray([0.25, 0.5])
     run = jax.jit(lambda keys, scale: langevin(keys, lambda x, t: scale * seen(x, t), times, (2,), 2.0))
-    keys = image_keys(jax.random.key(0), 0, 3)
+    keys = image_keys(jax.random.key(0), jnp.arange(3))
     np.testing.assert_allclose(run(keys, 1.0) - run(keys, 0.0), np.full((3, 2), 2 * (0.25 + 0.5)), rtol=1e-4)

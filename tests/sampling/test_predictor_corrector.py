@@ -4,14 +4,8 @@ import numpy as np
 import pytest
 
 from scoressl_jax.guidance import guided_score
-from scoressl_jax.sampling.predictor_corrector import (
-    correct,
-    image_keys,
-    noise_for,
-    per_image_norm,
-    predict,
-    predictor_corrector,
-)
+from scoressl_jax.sampling.loop import image_keys, noise_for
+from scoressl_jax.sampling.predictor_corrector import correct, per_image_norm, predict, predictor_corrector
 from scoressl_jax.sde import VE, VP, SubVP
 
 PROCESSES = [VE(0.02, 9.0), VP(), SubVP()]
@@ -28,7 +22,7 @@ def gaussian_score(sde):
 
 
 def keys(count, seed=0):
-    return image_keys(jax.random.key(seed), 0, count)
+    return image_keys(jax.random.key(seed), jnp.arange(count))
 
 
 def numpy_process(sde, t, dt):
@@ -53,7 +47,7 @@ def chain_moments(sde, steps, predictor, snr=0.0, corrections=0):
     """
     grid = np.linspace(1.0, sde.sampling_eps, steps)
     dt = grid[0] - grid[1]
-    mean, variance = 0.0, sde.prior_std**2
+    mean, variance = 0.0, numpy_process(sde, 1.0, 0.0)[1] ** 2
     for t in grid:
         alpha, std, beta, g2, step = numpy_process(sde, t, dt)
         v = alpha**2 * S**2 + std**2
@@ -134,7 +128,7 @@ def test_one_langevin_step(sde, alphas):
     """eps = 2 alpha (snr |z| / |s|)^2 with each image's own norms; alpha = 1 - beta dt for VP."""
     rng = np.random.default_rng(1)
     x, score, z = rng.normal(size=(3, 2, 2, 2, 1)) * np.asarray([1.0, 5.0]).reshape(2, 1, 1, 1)
-    find = jax.jit(lambda *a: correct(sde, *a, 0.16))
+    find = jax.jit(lambda *a: correct(sde, *a, "langevin", 0.16))
     found = find(score, x, np.asarray([0.3, 0.8]), 0.01, z)
     for i in range(2):
         eps = 2 * alphas[i] * (0.16 * np.linalg.norm(z[i]) / np.linalg.norm(score[i])) ** 2
@@ -220,7 +214,7 @@ def test_an_image_depends_on_its_key_alone(draw):
     """Not on the size of its batch, its place, or its neighbours."""
     many = np.asarray(draw(keys(7)))
     np.testing.assert_allclose(draw(keys(7)[2:5]), many[2:5], rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(draw(image_keys(jax.random.key(0), 3, 3)), many[3:6], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(draw(image_keys(jax.random.key(0), jnp.arange(3, 6))), many[3:6], rtol=1e-5, atol=1e-5)
     mixed = draw(jnp.concatenate([keys(2, seed=9), keys(7)[5:6]]))
     np.testing.assert_allclose(mixed[2], many[5], rtol=1e-5, atol=1e-5)
 
