@@ -22,12 +22,12 @@ from scoressl_jax.adoption import flat
 from scoressl_jax.config import default_config, validate
 from scoressl_jax.data import digits, folder, tfds
 from scoressl_jax.data.dataset import make_dataset
-from scoressl_jax.evaluation import classification
+from scoressl_jax.evaluation import classification, likelihood
 from scoressl_jax.fields import get
 from scoressl_jax.main import load_config, module_of, parse
 from scoressl_jax.models import resnet
 from scoressl_jax.models.ncsnpp import NCSNpp
-from scoressl_jax.sampling.predictor_corrector import image_keys
+from scoressl_jax.sampling.loop import image_keys
 
 ROOT = Path(__file__).resolve().parent.parent
 PATHS = {path.stem: path for path in sorted((ROOT / "configs").glob("*.py")) if path.stem != "moons_dlsm"}
@@ -190,9 +190,9 @@ def take_step(lowered, arguments):
     assert after.step == 1
 
 
-def shape_of_samples(sample, parameters, labels):
-    keys = image_keys(jax.random.key(0), 0, len(labels))
-    return jax.eval_shape(lambda parameters: sample(parameters, keys, labels), parameters).shape
+def shape_of_samples(sample, parameters, conditions):
+    keys = image_keys(jax.random.key(0), jnp.arange(len(conditions["labels"])))
+    return jax.eval_shape(lambda parameters: sample(parameters, keys, **conditions), parameters).shape
 
 
 def no_predictors(run):
@@ -244,10 +244,10 @@ def read_by(tmp_path_factory):
             used.append(step)
             return params, {}
 
-        def generate(sample, parameters, count, batch, num_classes, seed, stop):
-            labels = jnp.arange(batch) % num_classes
-            shape = once("samples", num_classes, lambda: shape_of_samples(sample, parameters, labels))
-            return np.zeros((count, *shape[1:]), np.uint8), np.arange(count) % num_classes
+        def generate(make_sample, parameters, conditions, batch, seed, stop):
+            num_classes = len(set(conditions["labels"]))
+            shape = once("samples", num_classes, lambda: shape_of_samples(make_sample(None), parameters, conditions))
+            return np.zeros(shape, np.uint8)
 
         def load(name, *_):
             rng, classes = np.random.default_rng(0), SETS[name][-1] if name in SETS else 10
@@ -263,6 +263,7 @@ def read_by(tmp_path_factory):
             patch.setattr(pipeline, "train_stage", train_stage)
             patch.setattr(pipeline, "generate", generate)
             patch.setattr(pipeline, "predictors", no_predictors)
+            patch.setattr(likelihood, "bits_per_dim", lambda keys, score_fn, sde, images, *plan: jnp.zeros(len(images)))
             patch.setattr(pipeline, "Judge", NoJudge)
             patch.setattr(classification, "batched", lambda fn, batch, *arrays: fn(*arrays))
             patch.setattr(classification, "diffuse", lambda sde, images, t, seed: images.astype(np.float32))
@@ -300,6 +301,7 @@ def test_every_field_there_is_is_read_by_some_run(read_by, read_by_experiment):
     config = default_config()
     config.sde.name, config.score.network, config.classifier.network = "vp", "mlp", "mlp"
     config.data.name, config.data.path = "folder", "images"
+    config.sampling.sampler = "ode"
     read = read_by(config, "run").union(*(read_by_experiment(name) for name in PATHS))
     assert fields(default_config()).keys() - read == set()
 

@@ -132,3 +132,26 @@ def test_denoising_assisted_gradient_is_the_total_derivative(sde):
     total, partial = differences(sde), differences(sde, denoise_from=X)
     np.testing.assert_allclose(found, total, rtol=1e-5, atol=1e-7)
     assert np.abs(total - partial).max() > 0.05  # the way through the score counts
+
+
+def test_guidance_acts_within_its_interval_of_times_alone():
+    """Image by image, also where times differ within a batch; nothing is computed where no image is inside."""
+    gradients = []
+    x, t = jnp.asarray([[1.0, 2.0], [3.0, -1.0], [0.5, 0.5]]), jnp.asarray([0.1, 0.5, 0.9])
+    slope = jnp.asarray([[0.3, -0.2, 0.5], [0.1, 0.4, -0.6]])
+
+    def classifier_fn(x, t):
+        jax.debug.callback(lambda: gradients.append(1))
+        return x @ slope, x
+
+    score = guided_score(lambda x, t: -x, classifier_fn, jnp.asarray([0, 1, 2]), 2.0, (0.3, 0.6))
+    p = np.asarray(jax.nn.softmax(x @ slope))
+    expected = -np.asarray(x)
+    expected[1] += 2 * np.asarray(slope) @ (np.eye(3)[1] - p[1])
+    np.testing.assert_allclose(jax.jit(score)(x, t), expected, rtol=1e-5)
+    jax.effects_barrier()
+    assert gradients
+    gradients.clear()
+    np.testing.assert_allclose(jax.jit(score)(x, jnp.full(3, 0.9)), -x, rtol=1e-6)
+    jax.effects_barrier()
+    assert not gradients
