@@ -215,8 +215,9 @@ def evaluate_generation(run, images, labels, judge):
     features = extractor(plan.features, judge, plan.inception_weights, plan.batch_size)
     if features is None:
         return
-    real = (data.x_train, data.y_train) if plan.reference == "train" else (data.x_test, data.y_test)
-    print(f"comparing {len(images):,} samples with {len(real[0]):,} {plan.reference} images by {features.name}")
+    x, y = (data.x_train, data.y_train) if plan.reference == "train" else (data.x_test, data.y_test)
+    real = x, y if (y >= 0).all() else None  # a few labelled images would stand badly for their class
+    print(f"comparing {len(images):,} samples with {len(x):,} {plan.reference} images by {features.name}")
     block, warnings = compare_samples(
         features, real, (images, labels), data.class_names, plan.k, plan.convention, run.config.seed
     )

@@ -2,13 +2,18 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 from scipy.spatial.distance import cdist
 
+from scoressl_jax import pipeline
+from scoressl_jax.config import default_config
+from scoressl_jax.data.dataset import make_dataset
 from scoressl_jax.data.digits import load_digits
+from scoressl_jax.runs import Run
 from scoressl_jax.training.metrics import read_metrics
 
 STAGES = ("train_score", "train_classifier", "sample", "evaluate", "report")
@@ -150,6 +155,9 @@ def test_a_changed_judge_asks_to_delete_the_old_one(finished, tiny, call_main):
     assert code == 2
     assert "checkpoints/judge" in line
     assert "samples.npz" not in line
+    line = call_main(*tiny, f"--workdir={finished}", "--config.sampling.scale=3.0")[1]
+    assert "delete samples/samples.npz" in line
+    assert "judge" not in line
 
 
 def test_samples_are_compared_with_real_images_and_the_classifier_of_samples_is_kept(
@@ -184,6 +192,20 @@ def test_samples_are_compared_with_real_images_and_the_classifier_of_samples_is_
     assert "checkpoints" not in line
     line = call_main(*tiny, *flags, f"--workdir={finished}", "--config.evaluation.cas_steps=3")[1]
     assert "delete checkpoints/cas, evaluation.npz" in line
+
+
+def test_hidden_labels_leave_out_the_comparison_class_by_class(tmp_path):
+    rng, config = np.random.default_rng(0), default_config()
+    x, y = rng.integers(0, 256, (40, 4, 4, 1)).astype(np.uint8), np.arange(40) % 2
+    hidden = np.where(np.arange(40) < 20, y, -1)
+    experiment = SimpleNamespace(config=config, dataset=make_dataset("own", x, hidden, x[:30], y[:30]))
+    (tmp_path / "results.json").write_text("{}")
+    for reference, count in (("train", 40), ("test", 30)):
+        config.evaluation.update(features="pixels", reference=reference, cas_steps=0)
+        pipeline.evaluate_generation(Run(tmp_path, experiment, None), x[::-1], y[::-1], None)
+        block = json.loads((tmp_path / "results.json").read_text())["generation"]
+        assert (block["reference"], block["reference_count"]) == (reference, count)
+        assert ("classwise" in block) == (reference == "test")
 
 
 def test_check_trains_and_writes_nothing(program, tiny, tmp_path):

@@ -28,9 +28,9 @@ def compare_samples(features, real, samples, class_names, k, convention, seed=0)
     """(block `generation` of results.json, warnings) of samples against real images.
 
     `features` is an Extractor; `real` and `samples` are (images uint8 [N, H, W, C], labels int [N] or None). @N in a
-    name is the number of samples. Figures class by class are there where all images of both are labelled, or those
-    with labels -1 left out; so is a class with k or fewer images of either, and the warnings name it. Raises UserError
-    for features that are not finite, and for k or fewer images.
+    name is the number of samples. Where both have labels, there are figures class by class: without images of label
+    -1, and without classes that have k or fewer images of either kind, which the warnings name. Raises UserError for
+    features that are not finite, and for k or fewer images.
     """
     for what, (images, _) in {"real images": real, "samples": samples}.items():
         if len(images) <= k:
