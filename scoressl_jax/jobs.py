@@ -142,8 +142,11 @@ def classifier_job(experiment, score_params):
 
 
 def can_judge(experiment):
-    """A judge needs every true label of the training set, which own images with few labels do not have."""
-    return experiment.config.evaluation.judge_steps > 0 and (experiment.dataset.y_train >= 0).all()
+    """A judge needs every true label of the training set, which own images with few labels do not have, and a size
+    that it can halve twice."""
+    data = experiment.dataset
+    fits = all(side % 4 == 0 for side in data.image_shape[:2])
+    return experiment.config.evaluation.judge_steps > 0 and fits and (data.y_train >= 0).all()
 
 
 def judge_job(experiment):

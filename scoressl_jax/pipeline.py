@@ -15,7 +15,7 @@ from scoressl_jax.evaluation import classification
 from scoressl_jax.evaluation import samples as sample_measures
 from scoressl_jax.evaluation.features import extractor
 from scoressl_jax.evaluation.generation import compare_samples
-from scoressl_jax.evaluation.judge import Judge, judge_network
+from scoressl_jax.evaluation.judge import Judge, check_judged, judge_network
 from scoressl_jax.files import write_json, write_npz
 from scoressl_jax.importers.sources import take_score
 from scoressl_jax.report import summary, write_report
@@ -222,6 +222,7 @@ def evaluate_generation(run, images, labels, judge):
         features, real, (images, labels), data.class_names, plan.k, plan.convention, run.config.seed
     )
     if plan.cas_steps:
+        check_judged("images", data.image_shape, "set config.evaluation.cas_steps=0")
         job = jobs.measuring_job("cas", run.config, images, labels, data.num_classes, plan.cas_steps)
         block["cas"] = trained_judge(run, job, "samples").accuracy(data.x_test, data.y_test, plan.batch_size)
     run.record(generation={"reference": plan.reference, **block})

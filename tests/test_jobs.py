@@ -1,10 +1,13 @@
 """Batches: flips, and which labels training may see."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scoressl_jax.jobs import make_batch_fn
+from scoressl_jax.config import default_config
+from scoressl_jax.jobs import can_judge, make_batch_fn
 
 
 def batch_of(random_flip=False, key=0):
@@ -32,3 +35,16 @@ def test_flips_are_drawn_image_by_image():
             assert flipped or np.allclose(got, image / 255.0)
             seen.add(flipped)
     assert seen == {True, False}
+
+
+def test_a_judge_needs_steps_all_labels_and_a_size_that_it_can_halve_twice():
+    def judged(steps=5, labels=(0, 1), size=8):
+        config = default_config()
+        config.evaluation.judge_steps = steps
+        dataset = SimpleNamespace(y_train=np.array(labels), image_shape=(8, size, 1))
+        return can_judge(SimpleNamespace(config=config, dataset=dataset))
+
+    assert judged()
+    assert not judged(steps=0)
+    assert not judged(labels=(0, -1))
+    assert not judged(size=10)
