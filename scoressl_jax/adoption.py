@@ -79,7 +79,8 @@ def adopt_config(config, workdir, command):
 def refuse_change(workdir, name, old, new):
     first = FIRST_STAGE.get(name) or FIRST_STAGE[name.split(".")[0]]
     order = list(MADE_BY)
-    made = [MADE_BY[s] for s in order[order.index(first) :] if any(workdir.glob(MADE_BY[s]))]
+    later = [s for s in order[order.index(first) :] if (first, s) != ("samples", "judge")]  # a judge sees no samples
+    made = [MADE_BY[s] for s in later if any(workdir.glob(MADE_BY[s]))]
     if made:
         raise UserError(
             f"config.{name} is {old!r} in the run {workdir} and {new!r} now, which would change what is done: "

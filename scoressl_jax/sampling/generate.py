@@ -49,7 +49,7 @@ def generate(make_sample, parameters, conditions, batch, seed, stop):
         x = sample(parameters, keys, **jax.lax.with_sharding_constraint(conditions, split))
         return jax.lax.with_sharding_constraint(x, replicated(mesh))
 
-    parameters, key = jax.device_put((parameters, jax.random.key(seed)), replicated(mesh))
+    parameters, key = jax.device_put(parameters, replicated(mesh)), jax.random.key(seed)
     images = []
     with progress.bar:
         for start in range(0, count, batch):

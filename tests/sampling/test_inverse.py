@@ -84,7 +84,7 @@ def test_colorization(sde):
     )(keys()))
     np.testing.assert_allclose(x.mean(-1), images.mean(-1), atol=1e-4)
     colours, expected = x - x.mean(-1, keepdims=True), SPREAD * np.sqrt(2 / 3)
-    assert colours.std() == pytest.approx(expected, rel=0.08)
+    assert colours.std() == pytest.approx(expected, rel=0.12)
     given = images - images.mean(-1, keepdims=True)
     assert abs(np.corrcoef(colours.ravel(), given.ravel())[0, 1]) < 0.1, "the true colours are not looked at"
 
