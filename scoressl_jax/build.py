@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scoressl_jax import guidance
-from scoressl_jax.config import DTYPES, validate
+from scoressl_jax.config import DTYPES
 from scoressl_jax.data import splits
 from scoressl_jax.data.dataset import Dataset
 from scoressl_jax.errors import UserError
@@ -23,6 +23,7 @@ from scoressl_jax.sampling.few_steps import calls, few_steps
 from scoressl_jax.sampling.inverse import colorization, inpainting, mask_of
 from scoressl_jax.sampling.predictor_corrector import moves_per_step, predictor_corrector
 from scoressl_jax.sde import VE, VP, SubVP
+from scoressl_jax.validation import validate
 
 LONG = 100  # network calls from which the progress bar also moves within a batch of samples
 

@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 
 from scoressl_jax import build, pipeline
 from scoressl_jax.adoption import flat
-from scoressl_jax.config import default_config, validate
+from scoressl_jax.config import default_config
 from scoressl_jax.data import digits, folder, tfds
 from scoressl_jax.data.dataset import make_dataset
 from scoressl_jax.evaluation import classification, likelihood
@@ -28,6 +28,7 @@ from scoressl_jax.main import load_config, module_of, parse
 from scoressl_jax.models import resnet
 from scoressl_jax.models.ncsnpp import NCSNpp
 from scoressl_jax.sampling.loop import image_keys
+from scoressl_jax.validation import validate
 
 ROOT = Path(__file__).resolve().parent.parent
 PATHS = {path.stem: path for path in sorted((ROOT / "configs").glob("*.py")) if path.stem != "moons_dlsm"}

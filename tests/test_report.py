@@ -12,7 +12,8 @@ from sklearn.datasets import load_digits
 
 from scoressl_jax.figures import GAP, class_grid, smooth, stretched, tile_size
 from scoressl_jax.files import write_bytes, write_json, write_npz, write_text
-from scoressl_jax.report import curve, read_run, summary, write_report
+from scoressl_jax.report import curve, summary, write_report
+from scoressl_jax.run_files import read_run
 
 SECTIONS = ("question", "data", "results", "samples", "generation", "noise", "confusion", "reliability", "gradients",
             "training", "settings", "command")  # fmt: skip

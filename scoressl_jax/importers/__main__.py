@@ -10,7 +10,7 @@ import json
 import sys
 from pathlib import Path
 
-from scoressl_jax.config import default_config, validate
+from scoressl_jax.config import default_config
 from scoressl_jax.errors import UserError, one_line
 from scoressl_jax.files import write_json
 from scoressl_jax.importers.run import NETWORK
@@ -19,6 +19,7 @@ from scoressl_jax.jobs import optimizer_of
 from scoressl_jax.runs import parameter_count
 from scoressl_jax.training.checkpoints import Checkpoints
 from scoressl_jax.training.state import init_state
+from scoressl_jax.validation import validate
 
 
 def parse(argv):

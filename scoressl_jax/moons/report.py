@@ -4,7 +4,7 @@ from html import escape
 
 import numpy as np
 
-from scoressl_jax import figures, report
+from scoressl_jax import figures, report, run_files
 from scoressl_jax.figures import number, section, side_by_side, table
 from scoressl_jax.files import write_text
 from scoressl_jax.moons import figures as pictures
@@ -32,8 +32,8 @@ PAPER = {
 
 def write_report(workdir):
     """Write figures/*.png and report.html of the study in `workdir`; returns the page's path."""
-    run = report.read_run(workdir)
-    fields = report.read_file(run.workdir / "score_fields.npz")
+    run = run_files.read_run(workdir)
+    fields = run_files.read_file(run.workdir / "score_fields.npz")
     zero = zero_error(fields)
     body = "\n".join(
         [
@@ -104,12 +104,12 @@ def columns(run, fields):
         f"{pictures.FAR:g} on, mean of both classes; then samples of Langevin dynamics at this noise level, which "
         "should look like the oracle's: moons blurred by the noise. Samples that look tidier than that are wrong too."
     )
-    parts = [report.picture(run, "fields", png, caption, "grid")]
+    parts = [run_files.picture(run, "fields", png, caption, "grid")]
     if run.samples:
         clean = {m: np.stack([run.samples[f"reverse_sde_{m}_{c}"] for c in (0, 1)]) for m in TITLES}
         png = pictures.scatter(clean, TITLES)
         caption = "Samples of the whole reverse SDE: they should cover the half circles to their ends, class by class."
-        parts.append(report.picture(run, "reverse_sde", png, caption, "grid"))
+        parts.append(run_files.picture(run, "reverse_sde", png, caption, "grid"))
     return "\n".join(parts)
 
 
@@ -188,7 +188,7 @@ def error_curves(run, zero):
             png = pictures.curves(series, ylabel, LOSS_NAMES, reference)
             runs = len(next(iter(series.values()))[1])
             spread = f" Mean and 95 % interval over {runs} runs." if runs > 1 else " One run."
-            parts.append(report.picture(run, f"curve_{name}", png, text + spread))
+            parts.append(run_files.picture(run, f"curve_{name}", png, text + spread))
     return side_by_side(parts) if parts else ""
 
 
@@ -199,7 +199,7 @@ def training(run):
         if found is not None:
             png = figures.training_curve(f"{stage}: loss", {"loss": found})
             parts.append(
-                report.picture(
+                run_files.picture(
                     run,
                     f"training_{stage}",
                     png,
@@ -219,7 +219,7 @@ def training(run):
 
 def summary(workdir):
     """The few lines that a study prints at its end."""
-    run = report.read_run(workdir)
+    run = run_files.read_run(workdir)
     lines = [f"preset     {run.config.get('preset', '')}", f"{'method':<18}{'D_P exact':>11}{'D_L exact':>11}"]
     for method, title in METHODS.items():
         values = [mean_error(run, method, name) for name in ("D_P", "D_L")]
