@@ -13,6 +13,7 @@ import jax
 
 from scoressl_jax import build, jobs
 from scoressl_jax.config import default_config
+from scoressl_jax.errors import UserError
 from scoressl_jax.main import prepare_jax, use_cores
 from scoressl_jax.training.step import by_image, device_mesh, make_multi_update, replicated
 
@@ -63,21 +64,21 @@ def time_step(job):
 
 
 def main(argv):
-    if argv == ["moons"]:
+    what, rest = argv[:1], argv[1:]
+    if what == ["sampling"]:
+        from scoressl_jax import sampling_benchmark
+
+        return sampling_benchmark.main(rest)
+    if what == ["metrics"]:
+        from scoressl_jax.evaluation import benchmark
+
+        return benchmark.main(rest)
+    if what not in (["train"], ["moons"]) or rest:
+        raise UserError("usage: python -m scoressl_jax.benchmark train, moons, sampling or metrics")
+    if what == ["moons"]:
         from scoressl_jax.moons import benchmark
 
         return benchmark.main()
-    if argv[:1] == ["sampling"]:
-        from scoressl_jax import sampling_benchmark
-
-        return sampling_benchmark.main(argv[1:])
-    if argv[:1] == ["metrics"]:
-        from scoressl_jax.evaluation import benchmark
-
-        return benchmark.main(argv[1:])
-    if argv != ["train"]:
-        print("usage: python -m scoressl_jax.benchmark train, moons, sampling or metrics", file=sys.stderr)
-        return 2
     prepare_jax()
     use_cores(benchmark_config())
     print(
@@ -91,4 +92,7 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except UserError as error:
+        sys.exit(f"scoressl_jax: {error}")
