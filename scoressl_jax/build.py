@@ -1,6 +1,6 @@
 """The one place that reads a ConfigDict: config -> data, processes, networks, samplers.
 
-config.py declares and checks the fields, jobs.py makes the training jobs; stages get objects from the two.
+config.py declares the fields, validation.py checks them, jobs.py makes the training jobs.
 """
 
 from dataclasses import dataclass

@@ -125,7 +125,7 @@ def default_config():
             snr=0.16,
             norms="image",  # of langevin's step: image, batch (as the released code: images depend on neighbours)
             scale=8.0,  # of the classifier gradient; 0 is unguided
-            interval=(),  # noise levels (std / alpha) between which the gradient acts; () is all
+            interval=(),  # noise levels (std / alpha, of images in [0, 1]) between which the gradient acts; () is all
             t_init=1.0,  # time to start from
             prior="gaussian",  # what to start from: gaussian, uniform_gaussian (for t_init below 1)
             # Restore test images in place of drawing new ones: none, inpainting, colorization; not with ode.

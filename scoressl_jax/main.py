@@ -97,6 +97,8 @@ def config_of_run(workdir):
         values = json.loads(path.read_text())
         config = module_of(values, "config").default_config()
         config.update(values)
+        if "sampler" in config.get("sampling", {}) and "sampler" not in values["sampling"]:
+            config.sampling.sampler = "predictor_corrector"  # the only one that runs had before there was a choice
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise UserError(f"{path} cannot be read ({one_line(error)}): restore or delete it") from None
     return config

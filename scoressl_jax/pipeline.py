@@ -11,6 +11,7 @@ import numpy as np
 from scoressl_jax import build, guidance, jobs
 from scoressl_jax.adoption import adopt_config
 from scoressl_jax.data.splits import save_split
+from scoressl_jax.errors import UserError
 from scoressl_jax.evaluation import classification
 from scoressl_jax.evaluation import samples as sample_measures
 from scoressl_jax.evaluation.features import extractor
@@ -57,19 +58,22 @@ def sample(run):
     if path.exists():
         print(f"samples are there: {path}")
         return
-    parameters = finished(run, "score", train_score), finished(run, "classifier", train_classifier)
     plan, started = run.config.sampling, time.perf_counter()
+    classifier = finished(run, "classifier", train_classifier) if plan.scale else None
+    parameters = finished(run, "score", train_score), classifier
     conditions = build.sampling_conditions(run.experiment)
     make_sample = partial(build.guided_sampler, run.experiment)
     images = generate(make_sample, parameters, conditions, plan.batch_size, run.config.seed, run.stop)
     name = f"{plan.predictor}+{plan.corrector}" if plan.sampler == "predictor_corrector" else plan.sampler
     calls = build.network_calls(plan)
+    forget(run, "samples")
     run.record(
         samples={
             "count": plan.count,
             "sampler": name,
             **({"steps": plan.steps, "calls": calls} if calls else {}),
             "scale": plan.scale,
+            **({"task": plan.task} if plan.task != "none" else {}),
             "seconds": round(time.perf_counter() - started, 1),
         }
     )
@@ -200,6 +204,11 @@ def evaluate_likelihood(run):
 
     bits = classification.batched(partial(measure, params), plan.batch_size, chosen, x[chosen])
     run.stop.check()
+    if not np.isfinite(bits).all():
+        raise UserError(
+            f"likelihood: {np.isnan(bits).sum()} of {len(bits)} images took too many steps: raise "
+            "config.evaluation.likelihood_tolerance, or set likelihood_images=0"
+        )
     run.record(likelihood={f"bits_per_dim@{len(bits)}": float(bits.mean()), "divergence": plan.divergence})
 
 

@@ -7,6 +7,7 @@ its judge says how many show the class that was asked for.
 
 import dataclasses
 import time
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -17,8 +18,9 @@ from scoressl_jax.config import default_config
 from scoressl_jax.data.dataset import Dataset
 from scoressl_jax.errors import UserError
 from scoressl_jax.evaluation.judge import judge_of_run
+from scoressl_jax.importers.sources import take_score
 from scoressl_jax.main import config_of_run, prepare_jax, use_cores
-from scoressl_jax.sampling.generate import to_uint8
+from scoressl_jax.sampling.generate import check_finite, to_uint8
 from scoressl_jax.sampling.loop import draw_prior, image_keys
 from scoressl_jax.training.checkpoints import read_averages
 from scoressl_jax.training.step import by_image, device_mesh, replicated
@@ -39,8 +41,10 @@ PLANS = {
 
 
 def with_plan(experiment, plan):
-    config = experiment.config.copy_and_resolve_references()
-    config.sampling.update(plan)
+    """The experiment with a sampler of PLANS; of its own sampling fields number, batch and scale count."""
+    config, own = experiment.config.copy_and_resolve_references(), experiment.config.sampling
+    config.sampling.update(default_config().sampling)
+    config.sampling.update(count=own.count, batch_size=own.batch_size, scale=own.scale, **plan)
     return dataclasses.replace(experiment, config=config)
 
 
@@ -54,7 +58,7 @@ def compiled_sampler(experiment, parameters):
         x = sample(parameters, image_keys(key, indices), indices % experiment.num_classes)
         return jax.lax.with_sharding_constraint(x, replicated(mesh))
 
-    placed = jax.device_put((parameters, jax.random.key(experiment.config.seed)), replicated(mesh))
+    placed = jax.device_put(parameters, replicated(mesh)), jax.random.key(experiment.config.seed)
     compiled = jax.jit(run).lower(*placed, np.arange(size)).compile()
     return lambda start: np.asarray(compiled(*placed, np.arange(start, start + size)))
 
@@ -79,6 +83,7 @@ def timed(experiment, parameters, count):
     size, draw = experiment.config.sampling.batch_size, compiled_sampler(experiment, parameters)
     started = time.perf_counter()
     images = np.concatenate([draw(start) for start in range(0, count, size)])
+    check_finite(images, 0)
     return to_uint8(images)[:count], (time.perf_counter() - started) / len(images)
 
 
@@ -92,12 +97,23 @@ def header(what, judged):
     print(f"{'sampler':<34}{'calls':>8}{'images/s':>12}{'speed':>10}{'agreement %' if judged else '':>12}")
 
 
+def trained(workdir, stage, steps):
+    """Averaged parameters of a finished stage."""
+    step, params = read_averages(f"{workdir}/checkpoints/{stage}")
+    if step != steps:
+        raise UserError(f"{workdir}: stage {stage} is not finished ({step} of {steps} steps): finish the run first")
+    return params
+
+
 def of_run(workdir, count):
     """Speed and class agreement of every sampler with the networks of a run."""
+    if not Path(workdir, "config.json").is_file():
+        raise UserError(f"{workdir} is no run: name the directory of a finished one")
     config = config_of_run(workdir)
-    use_cores(config)
-    experiment, judge = build.build(config), judge_of_run(workdir)
-    parameters = tuple(read_averages(f"{workdir}/checkpoints/{stage}")[1] for stage in ("score", "classifier"))
+    use_cores(config)  # before anything else touches a device
+    judge, experiment = judge_of_run(workdir), build.build(config)
+    score = take_score(experiment)[0] if config.score.init_from else trained(workdir, "score", config.score.steps)
+    parameters = score, trained(workdir, "classifier", config.classifier.steps)
     labels, first = np.arange(count) % experiment.num_classes, None
     header(f"{workdir}: {count} images, scale {config.sampling.scale:g}, judge: {judge.name}", True)
     for name, plan in PLANS.items():
@@ -146,7 +162,7 @@ def of_untrained():
 
 def main(argv):
     prepare_jax()
-    if len(argv) > 2 or (len(argv) == 2 and not argv[1].isdecimal()):
+    if len(argv) > 2 or (len(argv) == 2 and not (argv[1].isdecimal() and int(argv[1]))):
         raise UserError("usage: python -m scoressl_jax.benchmark sampling [RUN] [COUNT]")
     of_run(argv[0], int(argv[1]) if argv[1:] else 500) if argv else of_untrained()
     return 0

@@ -19,7 +19,8 @@ def expand(values, x):
 
 
 class SDE:
-    """What the three processes share. A process gives marginal, inverse_std, drift, diffusion and discretize."""
+    """What the three processes share. A process gives marginal and its inverses, drift, diffusion, discretize and
+    langevin_alpha, and sampling_eps, the time at which sampling ends."""
 
     def perturb(self, x_0, t, z):
         """A draw of p_t(x | x_0) that uses the standard normal noise `z [B, ...]`."""
@@ -97,7 +98,7 @@ class VP(SDE):
         return -4 * log_alpha / (root + self.beta_min)
 
     def log_alpha_of(self, log_sigma):
-        """Log alpha where the noise-to-signal ratio std / alpha is exp(log_sigma); no time bounds it."""
+        """Log alpha where the noise-to-signal ratio std / alpha is exp(log_sigma), also beyond t = 1."""
         return -0.5 * jax.nn.softplus(2 * log_sigma)
 
     def time_of_log_sigma(self, log_sigma):

@@ -1,5 +1,6 @@
 """Which values the fields of an experiment may have, whatever its data; each failure is one UserError."""
 
+import math
 from pathlib import Path
 
 from scoressl_jax.config import DTYPES, SPLIT_OVER_DEVICES
@@ -64,6 +65,7 @@ POSITIVE = (
     "sampling.batch_size",
     "sampling.count",
     "sampling.tolerance",
+    "sampling.snr",
     "evaluation.batch_size",
     "evaluation.times",
     "evaluation.curve_images",
@@ -108,6 +110,7 @@ def validate(config):
         )
     validate_terms(config)
     validate_generation(config)
+    validate_sampling(config.sampling)
     check_devices(config, SPLIT_OVER_DEVICES)
 
 
@@ -153,14 +156,20 @@ def validate_generation(config):
 
 
 def validate_sampling(sampling):
+    """Options of samplers; t_init leaves room for steps above the sampling eps, 0.001 at most."""
     if not 0.05 <= sampling.t_init <= 1:
         raise UserError(f"config.sampling.t_init is {sampling.t_init}: it must lie in [0.05, 1]")
     if not 0 <= sampling.eta <= 1:
         raise UserError(f"config.sampling.eta is {sampling.eta}: it must lie in [0, 1]")
-    if sampling.interval and not (len(sampling.interval) == 2 and 0 <= sampling.interval[0] < sampling.interval[1]):
+    levels = tuple(sampling.interval)
+    numbers = all(isinstance(level, int | float) and math.isfinite(level) for level in levels)
+    if levels and not (numbers and len(levels) == 2 and 0 <= levels[0] < levels[1]):
         raise UserError(
-            f"config.sampling.interval is {tuple(sampling.interval)}: give two noise levels, the lower first, as in "
+            f"config.sampling.interval is {levels}: give two noise levels, the lower first, as in "
             "--config.sampling.interval='(0.1, 5.0)', or () for all"
         )
     if sampling.sampler == "ode" and sampling.task != "none":
         raise UserError(f"config.sampling.task {sampling.task} is not for sampler ode: choose one that takes steps")
+    corrections = 0 if sampling.corrector == "none" else sampling.corrector_steps
+    if sampling.sampler == "predictor_corrector" and sampling.predictor == "none" and not corrections:
+        raise UserError("config.sampling.predictor and the corrector are both none: nothing would be drawn")

@@ -20,7 +20,7 @@ def test_check_of_a_tiny_run(program, tmp_path):
         assert 0.1 < kept < 10
         assert 0.0 < activations < 10
         assert "timed on" not in line
-    assert "20 images in 4 steps: about" in lines[3]
+    assert "20 images, 8 network calls each: about" in lines[3]
     assert not (tmp_path / "run").exists(), "a check writes nothing"
 
 

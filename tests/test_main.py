@@ -37,8 +37,13 @@ MISTAKES = {
     "unknown sampler": (["--config.sampling.sampler=rk45"], ["sampling.sampler", "rk45", "dpm_solver", "ode"]),
     "levels in the wrong order": (["--config.sampling.interval=(5.0, 0.1)"], ["sampling.interval", "lower"]),
     "one level": (["--config.sampling.interval=(5.0,)"], ["sampling.interval", "two noise levels"]),
-    "more than all noise": (["--config.sampling.eta=1.5"], ["sampling.eta", "1.5"]),
-    "a start after the end": (["--config.sampling.t_init=1.5"], ["sampling.t_init", "1.5"]),
+    "a level that is no number": (["--config.sampling.interval=(0.1, 'a')"], ["sampling.interval", "two noise levels"]),
+    "neither predictor nor corrector": (
+        ["--config.sampling.predictor=none", "--config.sampling.corrector=none"],
+        ["sampling.predictor", "corrector"],
+    ),
+    "more than all noise": (["--config.sampling.eta=1.5"], ["sampling.eta", "1.5", "must lie in"]),
+    "a start after the end": (["--config.sampling.t_init=1.5"], ["sampling.t_init", "1.5", "must lie in"]),
     "colours of grey images": (["--config.sampling.task=colorization"], ["colorization", "three channels", "digits"]),
     "a task that needs steps": (
         ["--config.sampling.task=inpainting", "--config.sampling.sampler=ode"],

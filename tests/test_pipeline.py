@@ -166,7 +166,8 @@ def test_samples_are_compared_with_real_images_and_the_classifier_of_samples_is_
     (finished / "evaluation.npz").unlink()
     results = json.loads((finished / "results.json").read_text())
     (finished / "results.json").write_text(json.dumps(results | {"generation": {"fid@7": 3.0}}))
-    flags = [f"--config.evaluation.{flag}" for flag in ("features=pixels", "k=1", "cas_steps=2", "judge_depth=4")]
+    values = ("features=pixels", "k=1", "cas_steps=2", "judge_depth=4", "likelihood_images=4")
+    flags = [f"--config.evaluation.{value}" for value in values]
     outcome = program.run(finished, *tiny, *flags, "--mode=evaluate")
     assert (outcome.code, outcome.err) == (0, "")
     block = json.loads((finished / "results.json").read_text())["generation"]
@@ -184,6 +185,7 @@ def test_samples_are_compared_with_real_images_and_the_classifier_of_samples_is_
     assert "fid@20" in block
     assert "fid@7" not in block
     assert 0 <= block["cas"] <= 1
+    assert 0 < json.loads((finished / "results.json").read_text())["likelihood"]["bits_per_dim@4"] < 20
     assert "fewer than 10,000 images" in outcome.out
 
     assert (finished / "checkpoints" / "cas" / "2").is_dir()

@@ -81,6 +81,11 @@ def test_wrong_arguments(arguments):
         sampling_benchmark.main(arguments)
 
 
+def test_what_is_no_run(tmp_path):
+    with pytest.raises(UserError, match="is no run"):
+        sampling_benchmark.of_run(tmp_path, 20)
+
+
 def test_a_run_without_a_judge(finished):
     with pytest.raises(UserError, match="no trained judge"):
         sampling_benchmark.of_run(finished, 20)

@@ -15,5 +15,6 @@ def get_config():
     config.sampling.count, config.sampling.batch_size, config.sampling.steps = 20, 16, 4
     config.sampling.sampler, config.sampling.corrector = "predictor_corrector", "langevin"
     config.evaluation.times, config.evaluation.batch_size, config.evaluation.judge_steps = 3, 360, 0
+    config.evaluation.likelihood_images = 0
     config.training.steps_per_call, config.training.checkpoint_every = 10, 20
     return config

@@ -39,7 +39,7 @@ def calls(solver, steps):
 
 def multistep_weights(sigma):
     """Weights `[steps]` of D - D_previous in DPM-Solver++ 2M: h_i / (2 h_(i - 1)) with h the steps in log sigma, 0 for
-    the first step and the last, which ends at sigma = 0 (Lu et al. 2022, algorithm 2 and section 5)."""
+    the first step and the last, which ends at sigma = 0 (Lu et al. 2022, "DPM-Solver++", algorithm 2)."""
     h = -jnp.diff(jnp.log(sigma[:-1]))
     return jnp.zeros(len(sigma) - 1).at[1:-1].set(h[1:] / (2 * h[:-1]))
 

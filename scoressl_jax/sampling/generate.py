@@ -24,6 +24,7 @@ class Progress:
         self.bar = tqdm(total=count, desc="sample", unit="image", file=sys.stdout, disable=jax.process_index() > 0)
 
     def begin(self, start, size):
+        jax.effects_barrier()  # nothing of the batch before may still arrive
         self.start, self.size = start, min(size, self.count - start)
         self.bar.refresh()
 

@@ -5,6 +5,7 @@ the time that the move arrived at. That approximates the conditional distributio
 there are at every level.
 """
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -27,8 +28,10 @@ def known_part(sde, known, mask, basis=None):
     the channels of `basis`, an orthonormal matrix `[C, C]` whose columns are mixtures of channels; None: the channels
     themselves. z is standard normal, zeros for the mean.
     """
-    into = (lambda x: x) if basis is None else (lambda x: x @ basis)
-    back = (lambda x: x) if basis is None else (lambda x: x @ basis.T)
+    # In full precision: a rotation there and back after every move must not change the image.
+    turned = lambda x, matrix: jnp.matmul(x, matrix, precision=jax.lax.Precision.HIGHEST)  # noqa: E731
+    into = (lambda x: x) if basis is None else (lambda x: turned(x, basis))
+    back = (lambda x: x) if basis is None else (lambda x: turned(x, basis.T))
 
     def project(x, t, z):
         alpha, std = clean_or(sde, t)

@@ -72,7 +72,9 @@ def clean_or(sde, t):
 
 
 def posterior_step(denoised, x, sigma, sigma_next, eta, z):
-    """One step sigma -> sigma_next of DDIM in variance-exploding coordinates x_0 + sigma z; (x, x_mean).
+    """One step sigma -> sigma_next of DDIM for x `[B, ...]` = x_0 + sigma z, the image over alpha; (x, x_mean).
+
+    denoised and z are like x; the levels broadcast to it.
 
     eta = 1 is ancestral sampling, the posterior of x at sigma_next given x and x_0 = denoised; eta = 0 has no noise and
     is an Euler step of the probability-flow ODE (Song, Meng and Ermon 2021, eq. 12 and 16, divided by alpha: so one

@@ -71,7 +71,8 @@ def test_solvers_of_few_steps_take_the_hook(solver):
         lambda k: few_steps(k, pair_score(sde), sde, (1, 2, 1), 30, solver, eta=1.0, project=project)
     )(keys()))
     np.testing.assert_array_equal(x[:, 0, 0], np.float32(0.2))
-    assert -0.5 < x[:, 0, 1].mean() < 0.42  # drawn towards the known pixel, from 0.5 without it
+    # Drawn from 0.5 towards the known pixel, to 0.5 - 0.9 * 0.3 if the conditioning were exact.
+    assert 0.2 < x[:, 0, 1].mean() < 0.4
 
 
 @pytest.mark.parametrize("sde", PROCESSES[:2], ids=repr)

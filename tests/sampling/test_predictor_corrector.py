@@ -57,14 +57,15 @@ def chain_moments(sde, steps, predictor, snr=0.0, corrections=0):
             eps = 2 * scale * snr**2 * v**2 / (variance + (mean - alpha * M) ** 2)
             mean = alpha * M + (1 - eps / v) * (mean - alpha * M)
             variance = (1 - eps / v) ** 2 * variance + 2 * eps
-        last = variance
         if predictor != "none":
             noise = g2 * dt if predictor == "euler_maruyama" else step
             shrink = 2 - np.sqrt(1 - step) if vp and predictor == "reverse_diffusion" else 1 + 0.5 * beta * dt
-            mean = (shrink - noise / v) * mean + noise * alpha * M / v
-            last = (shrink - noise / v) ** 2 * variance  # the last step goes without noise
-            variance = last + noise
-    return mean, np.sqrt(last)
+            if t > grid[-1]:
+                mean = (shrink - noise / v) * mean + noise * alpha * M / v
+                variance = (shrink - noise / v) ** 2 * variance + noise
+            else:  # the last prediction is the denoised image
+                mean, variance = (mean + std**2 * (alpha * M - mean) / v) / alpha, (alpha * S**2 / v) ** 2 * variance
+    return mean, np.sqrt(variance)
 
 
 @pytest.mark.parametrize(
@@ -107,10 +108,17 @@ def test_one_step_of_each_predictor(sde):
     rng = np.random.default_rng(0)
     x, score, z = rng.normal(size=(3, 2, 2, 2, 1))
     t, dt = np.asarray([0.3, 0.8]), 0.01
-    predictors = ("reverse_diffusion", "euler_maruyama", "none")
+    predictors = ("reverse_diffusion", "euler_maruyama", "none", "ancestral")
     found = jax.jit(lambda *a: [predict(sde, *a, predictor) for predictor in predictors])(score, x, t, dt, z)
     for i in range(2):
-        _, _, beta, g2, noise = numpy_process(sde, t[i], dt)
+        (alpha, std, beta, g2, noise), (a_next, std_next, *_) = (numpy_process(sde, s, dt) for s in (t[i], t[i] - dt))
+        # The posterior of x_(t - dt) given x_t and x_0, by Bayes' rule for Gaussians: x_t = r x_(t - dt) + noise of q.
+        r, x_0 = alpha / a_next, (x[i] + std**2 * score[i]) / alpha
+        q = std**2 - (r * std_next) ** 2
+        ancestral = (a_next * x_0 * q + r * std_next**2 * x[i]) / std**2
+        np.testing.assert_allclose(found[3][1][i], ancestral, rtol=1e-3, atol=1e-4)
+        spread = std_next * np.sqrt(q) / std
+        np.testing.assert_allclose(found[3][0][i], ancestral + spread * z[i], rtol=1e-3, atol=1e-4)
         euler = x[i] + (0.5 * beta * x[i] + g2 * score[i]) * dt
         if isinstance(sde, VP) and not isinstance(sde, SubVP):
             mean = x[i] - (np.sqrt(1 - noise) - 1) * x[i] + noise * score[i]
@@ -153,13 +161,36 @@ def test_correction_comes_before_prediction_and_the_last_noise_is_left_out():
             eps = 2 * (1 - step) * (snr * ratio) ** 2
             x = x + eps * score + np.sqrt(2 * eps) * z
         score = -(x - alpha * M) / (alpha**2 * S**2 + std**2)
-        mean = (2 - np.sqrt(1 - step)) * x + step * score
+        mean = (2 - np.sqrt(1 - step)) * x + step * score if i < steps - 1 else (x + std**2 * score) / alpha
         x = mean + np.sqrt(step) * next(noise)
 
     found = jax.jit(lambda k: predictor_corrector(
         k, gaussian_score(sde), sde, shape, steps, snr=snr, corrector_steps=corrections
     ))(k)
     np.testing.assert_allclose(np.reshape(found, (2, 2)), mean, rtol=2e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(("corrector", "norms"), [("annealed_langevin", "image"), ("langevin", "batch")])
+def test_other_correctors(corrector, norms):
+    """eps = 2 alpha (snr std)^2, and eps = 2 alpha (snr mean |z| / mean |s|)^2 as the released code has them."""
+    sde, t, dt, snr = VP(), np.asarray([0.3, 0.8]), 0.01, 0.2
+    x, score, z = np.random.default_rng(2).normal(size=(3, 2, 2, 2, 1))
+    found = jax.jit(lambda *a: correct(sde, *a, corrector, snr, norms))(score, x, t, dt, z)
+    norm = lambda y: np.linalg.norm(y.reshape(2, -1), axis=1).mean()  # noqa: E731
+    for i in range(2):
+        _, std, beta, *_ = numpy_process(sde, t[i], dt)
+        ratio = std if corrector == "annealed_langevin" else norm(z) / norm(score)
+        eps = 2 * (1 - beta * dt) * (snr * ratio) ** 2
+        np.testing.assert_allclose(found[i], x[i] + eps * score[i] + np.sqrt(2 * eps) * z[i], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("predictor", ["reverse_diffusion", "ancestral", "euler_maruyama"])
+@pytest.mark.parametrize("sde", PROCESSES, ids=repr)
+def test_few_steps_leave_no_noise(sde, predictor):
+    """Data that are one point come back as that point, however long the steps."""
+    score_fn = lambda x, t: -(x - sde.marginal(t)[0][:, None] * M) / sde.marginal(t)[1][:, None] ** 2  # noqa: E731
+    draw = jax.jit(lambda k: predictor_corrector(k, score_fn, sde, (3,), 50, predictor, "none"))
+    np.testing.assert_allclose(draw(keys(20)), M, atol=1e-3)
 
 
 # Guidance

@@ -74,6 +74,7 @@ def assert_gaussian(x, mean, mixture, axes):
     np.testing.assert_array_less(np.abs(along.mean(0)), spreads * (5 / np.sqrt(len(x)) + 0.04))
     covariance = np.cov(along.T) / np.outer(spreads, spreads)
     np.testing.assert_allclose(np.diag(covariance), 1, atol=5 * np.sqrt(2 / len(x)) + 0.08)
+    assert np.diag(covariance).mean() == pytest.approx(1, abs=0.05)  # its standard error is a tenth of an axis's
     off = covariance - np.diag(np.diag(covariance))
     assert np.abs(off).max() < 5.5 / np.sqrt(len(x)) + 0.02
 
