@@ -18,7 +18,7 @@ PROCESSES = {"ve": VE(0.01, 30.0), "vp": VP(), "subvp": SubVP()}
 COUNT = 600
 
 
-def chain(steps=120, **options):
+def chain(steps=400, **options):
     return lambda *a: predictor_corrector(*a, steps, **options)
 
 
@@ -28,14 +28,14 @@ def few(steps, **options):
 
 SAMPLERS = {
     "reverse_diffusion": chain(corrector="none"),
-    "ancestral": chain(predictor="ancestral", corrector="none"),
-    "euler_maruyama": chain(250, predictor="euler_maruyama", corrector="none"),
-    "langevin": chain(snr=0.1),
-    "langevin, norms of the batch": chain(snr=0.1, norms="batch"),
-    "annealed_langevin": chain(corrector="annealed_langevin", snr=0.1),
-    "ddim": few(60, solver="ddim", schedule="log_sigma"),
-    "ddim, eta 0.5": few(120, solver="ddim", schedule="log_sigma", eta=0.5),
-    "ddim, eta 1, even times": few(200, solver="ddim", schedule="time", eta=1.0),
+    "ancestral": chain(600, predictor="ancestral", corrector="none"),
+    "euler_maruyama": chain(predictor="euler_maruyama", corrector="none"),
+    "langevin": chain(250, snr=0.05),
+    "langevin, norms of the batch": chain(250, snr=0.05, norms="batch"),
+    "annealed_langevin": chain(250, corrector="annealed_langevin", snr=0.05),
+    "ddim": few(250, solver="ddim", schedule="log_sigma"),
+    "ddim, eta 0.5": few(300, solver="ddim", schedule="log_sigma", eta=0.5),
+    "ddim, eta 1, even times": few(600, solver="ddim", schedule="time", eta=1.0),
     "dpm_solver": few(25, solver="dpm_solver"),
     "heun": few(40, solver="heun"),
     "ode": lambda *a: ode_sampler(*a, 1e-4),
@@ -74,7 +74,7 @@ def assert_gaussian(x, mean, mixture, axes):
     np.testing.assert_array_less(np.abs(along.mean(0)), spreads * (5 / np.sqrt(len(x)) + 0.04))
     covariance = np.cov(along.T) / np.outer(spreads, spreads)
     np.testing.assert_allclose(np.diag(covariance), 1, atol=5 * np.sqrt(2 / len(x)) + 0.08)
-    assert np.diag(covariance).mean() == pytest.approx(1, abs=0.05)  # its standard error is a tenth of an axis's
+    assert np.diag(covariance).mean() == pytest.approx(1, abs=0.07)  # standard error 0.01; finite steps
     off = covariance - np.diag(np.diag(covariance))
     assert np.abs(off).max() < 5.5 / np.sqrt(len(x)) + 0.02
 
