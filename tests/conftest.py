@@ -97,6 +97,14 @@ def reached(workdir, stage, step):
     return not stage or any(row["stage"] == stage and row["step"] >= step for row in rows)
 
 
+LONGEST = ("test_resume", "test_devices", "test_experiments", "test_moons_study", "test_pipeline", "test_samplers")
+
+
+def pytest_collection_modifyitems(items):
+    """The longest files first, so that the test processes end together."""
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def compiled(tmp_path_factory):
     """Directory of compiled programs, which all test processes and what they start share: the first one compiles."""

@@ -157,7 +157,7 @@ def test_a_changed_judge_asks_to_delete_the_old_one(finished, tiny, call_main):
     assert "samples.npz" not in line
     line = call_main(*tiny, f"--workdir={finished}", "--config.sampling.scale=3.0")[1]
     assert "delete samples/samples.npz" in line
-    assert "judge" not in line
+    assert "checkpoints/judge" not in line
 
 
 def test_samples_are_compared_with_real_images_and_the_classifier_of_samples_is_kept(

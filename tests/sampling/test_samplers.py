@@ -15,7 +15,7 @@ from tests.sampling.exact import classifier, make_mixture, score
 
 SHAPE = (8, 8, 1)
 PROCESSES = {"ve": VE(0.01, 30.0), "vp": VP(), "subvp": SubVP()}
-COUNT = 600
+COUNT = 360
 
 
 def chain(steps=400, **options):
