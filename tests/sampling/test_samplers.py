@@ -36,8 +36,8 @@ SAMPLERS = {
     "ddim": few(250, solver="ddim", schedule="log_sigma"),
     "ddim, eta 0.5": few(300, solver="ddim", schedule="log_sigma", eta=0.5),
     "ddim, eta 1, even times": few(600, solver="ddim", schedule="time", eta=1.0),
-    "dpm_solver": few(25, solver="dpm_solver"),
-    "heun": few(40, solver="heun"),
+    "dpm_solver": few(60, solver="dpm_solver"),
+    "heun": few(60, solver="heun"),
     "ode": lambda *a: ode_sampler(*a, 1e-4),
 }
 ONE, TWO = make_mixture(apart=0.0), make_mixture()
