@@ -66,7 +66,7 @@ def sample(run):
     images = generate(make_sample, parameters, conditions, plan.batch_size, run.config.seed, run.stop)
     name = f"{plan.predictor}+{plan.corrector}" if plan.sampler == "predictor_corrector" else plan.sampler
     calls = build.network_calls(plan)
-    forget(run, "samples")
+    forget(run, "samples", "generation")
     run.record(
         samples={
             "count": plan.count,
@@ -239,11 +239,11 @@ def evaluate_generation(run, images, labels, judge):
         print("\n".join(warnings))
 
 
-def forget(run, name):
-    """Take a block out of results.json: figures whose names hold counts would outlive those of another count."""
+def forget(run, *names):
+    """Take blocks out of results.json: figures of other samples, or whose names hold another count, would stay."""
     path = run.workdir / "results.json"
     if run.first_process:
-        write_json(path, {key: block for key, block in json.loads(path.read_text()).items() if key != name})
+        write_json(path, {key: block for key, block in json.loads(path.read_text()).items() if key not in names})
 
 
 def report(run):

@@ -134,6 +134,23 @@ def test_a_stage_before_the_one_it_needs(mode, missing, needed, finished, tiny, 
     assert not (finished / missing).exists()
 
 
+def test_drawing_again_forgets_the_figures_of_the_old_samples(program, finished, tiny):
+    (finished / "samples" / "samples.npz").unlink()
+    results = json.loads((finished / "results.json").read_text())
+    results["samples"]["class_agreement"], results["generation"] = 0.5, {"fid@20": 3.0}
+    (finished / "results.json").write_text(json.dumps(results))
+    outcome = program.run(finished, *tiny, "--config.sampling.scale=2.0", "--mode=sample")
+    assert outcome.code == 2, "the evaluation is of the old samples"
+    (finished / "evaluation.npz").unlink()
+    outcome = program.run(finished, *tiny, "--config.sampling.scale=2.0", "--mode=sample")
+    assert (outcome.code, outcome.err) == (0, "")
+    after = json.loads((finished / "results.json").read_text())
+    assert "generation" not in after
+    assert "class_agreement" not in after["samples"]
+    assert after["samples"]["scale"] == 2.0
+    assert after["classifier"] == results["classifier"]
+
+
 def test_a_stage_that_is_half_done_does_not_count_as_done(finished, tiny, call_main):
     shutil.rmtree(finished / "checkpoints" / "score" / "400")
     (finished / "samples" / "samples.npz").unlink()

@@ -120,7 +120,10 @@ def features_of(options, config, reference, labels):
         check_judged(f"images of {reference.what}", reference.images.shape[1:], "take pixels or inception:FILE")
         check_channels(judge, reference.images.shape[1:], source)
     elif options.features != "pixels" and not (kind == "inception" and source):
-        raise UserError(f"command line: --features={options.features}: give judge, judge:RUN, inception:FILE or pixels")
+        raise UserError(
+            f"command line: --features={options.features}: give judge, judge:RUN, pixels, or inception:FILE with the "
+            "file of its weights (README, How good are the samples)"
+        )
     return extractor(kind, judge, source, batch)
 
 
