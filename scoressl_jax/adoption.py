@@ -11,8 +11,9 @@ from scoressl_jax.files import write_json
 FIRST_STAGE = {
     "seed": "score",
     "dtype": "score",
-    "regime": "classifier",
-    "data": "classifier",
+    "regime": "class prior classifiers",
+    "data": "class prior classifiers",
+    "data.class_prior": "classifier",
     "data.name": "score",
     "data.image_size": "score",
     "sde": "score",
@@ -37,6 +38,8 @@ FIRST_STAGE = {
 FREE = ("data.path", "data.download", "evaluation.inception_weights", "training")
 MADE_BY = {  # patterns of paths
     "score": "checkpoints/score",
+    "class prior classifiers": "checkpoints/class_prior_*",
+    "class prior": "class_prior.npz",
     "classifier": "checkpoints/classifier*",
     "samples": "samples/samples.npz",
     "judge": "checkpoints/judge",

@@ -116,14 +116,19 @@ def build(config):
 def check_fit(config, dataset, split):
     """What only the data can tell: image sizes that the network takes, pools that the regime needs."""
     height, width = dataset.image_shape[:2]
-    factor = 2 ** (len(config.score.multipliers) - 1)
-    if config.score.network == "ncsnpp" and (height % factor or width % factor):
-        raise UserError(
-            f"images of {height}x{width} are not divisible by {factor}, as config.score.multipliers asks: shorten it, "
-            "or resize the images (config.data.image_size for a folder)"
-        )
-    if config.classifier.network == "wide_resnet" and (height % 4 or width % 4):
-        raise UserError(f"images of {height}x{width}: the wide_resnet classifier needs sizes divisible by 4")
+    factors = {
+        "score.multipliers and score.patch ask": config.score.patch * 2 ** (len(config.score.multipliers) - 1),
+        "classifier.patch asks": config.classifier.patch,
+        "evaluation.judge_patch asks": config.evaluation.judge_patch,
+    }
+    if config.score.network != "ncsnpp":
+        del factors["score.multipliers and score.patch ask"]
+    for what, factor in factors.items():
+        if height % factor or width % factor:
+            raise UserError(
+                f"images of {height}x{width} are not divisible by {factor}, as config.{what}: change that, "
+                "or resize the images (config.data.image_size for a folder)"
+            )
     if config.sampling.task == "colorization" and dataset.image_shape[-1] != 3:
         raise UserError(f"config.sampling.task colorization needs images of three channels: {dataset.name} has "
                         f"{dataset.image_shape[-1]}")
@@ -168,6 +173,7 @@ def build_score_network(config):
                 score.fir,
                 score.pyramid,
                 dtype,
+                score.patch,
             ),
             "mlp": lambda: MLP(score.width, score.blocks, score.dropout, score.embedding, dtype),
         },
@@ -178,12 +184,13 @@ def build_score_network(config):
 def build_classifier_network(config, num_classes):
     c, dtype = config.classifier, DTYPES[config.dtype]
     assisted = c.kind == "denoising_assisted"
+    rest = c.norm, assisted, c.embedding, dtype, c.patch
     return choose(
         "classifier.network",
         c.network,
         {
-            "wide_resnet": lambda: WideResNet(num_classes, c.depth, c.widen, c.norm, assisted, c.embedding, dtype),
-            "resnet": lambda: ResNet(num_classes, c.depth, c.width, c.norm, assisted, c.embedding, dtype),
+            "wide_resnet": lambda: WideResNet(num_classes, c.depth, c.widen, *rest),
+            "resnet": lambda: ResNet(num_classes, c.depth, c.width, *rest),
             "mlp": lambda: MLPClassifier(num_classes, c.width, c.blocks, assisted, c.embedding, dtype),
         },
     )()

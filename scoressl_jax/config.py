@@ -22,6 +22,7 @@ def default_config():
     Unknown fields and wrong types are refused by ConfigDict itself; `validate` refuses values.
     """
     config = ConfigDict()
+    config.preset = ""  # as --config.preset says, for files in configs/ that have several
     config.seed = 0
     config.regime = "ssl"  # supervised (labelled images alone), ssl, pu (positive and unlabelled)
     config.dtype = "float32"  # float32, bfloat16: what networks compute in; parameters and sums are always float32
@@ -37,7 +38,8 @@ def default_config():
             split_seed=0,
             positive_classes=(),  # pu: classes that count as positive
             num_positive=0,  # pu: labelled positives
-            class_prior=0.0,  # pu: share of positives among the unlabelled images
+            class_prior=0.0,  # pu: share of positives among the unlabelled images; 0 estimates it
+            prior_steps=600,  # of each of the two classifiers that estimate it
         )
     )
     config.sde = ConfigDict(
@@ -59,6 +61,7 @@ def default_config():
             multipliers=(1, 1),  # ncsnpp: of the width, one a resolution level
             blocks=1,  # residual blocks; ncsnpp: a level
             attention=(),  # ncsnpp: resolutions with attention; the middle always has it
+            patch=1,  # ncsnpp: pixels of patches this wide are channels; 2 makes a step about four times cheaper
             fir=True,  # ncsnpp: FIR filters where the resolution changes
             pyramid="residual",  # ncsnpp: how the shrunk image enters each level: residual, skip, none
             dropout=0.0,
@@ -83,6 +86,7 @@ def default_config():
             depth=10,  # wide_resnet: WRN-depth-widen; resnet: 18, 34
             widen=1,
             norm="group",  # wide_resnet, resnet: group, instance++
+            patch=1,  # wide_resnet, resnet: as score.patch
             embedding=16,
             width=256,  # mlp: units a layer; resnet: channels of the first stage
             blocks=2,  # mlp
@@ -97,6 +101,7 @@ def default_config():
             ema=0.99,
             times="stratified",
             random_flip=False,
+            random_shift=0,  # move each image by up to so many pixels, up or down and left or right
             # Weight of each term of the objective (losses/objective.py says what they are); 0 leaves it out.
             terms=dict(
                 ce=1.0, ce_tau=1.0, dlsm=0.0, pseudo=1.0, pseudo_dlsm=0.0, denoising=0.0, temporal=50.0, prior=0.0
@@ -146,6 +151,7 @@ def default_config():
             judge_steps=500,  # of the independent judge of samples; 0 leaves class agreement unmeasured
             judge_depth=10,
             judge_widen=1,
+            judge_patch=1,  # as score.patch
             judge_learning_rate=2e-3,
             # What samples and real images are compared by: judge (its penultimate layer), inception, pixels, none.
             features="judge",

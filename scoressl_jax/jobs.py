@@ -14,7 +14,16 @@ from scoressl_jax.training.state import init_state, make_optimizer
 from scoressl_jax.training.step import make_update
 
 
-def make_batch_fn(random_flip):
+def shifted(x, key, most):
+    """Images `[B, H, W, C]`, each moved by up to `most` whole pixels along either axis; what comes in at the edges is
+    reflected."""
+    b, *shape = x.shape
+    padded = jnp.pad(x, ((0, 0), (most, most), (most, most), (0, 0)), mode="reflect")
+    starts = jax.random.randint(key, (b, 2), 0, 2 * most + 1)
+    return jax.vmap(lambda image, start: jax.lax.dynamic_slice(image, (*start, 0), shape))(padded, starts)
+
+
+def make_batch_fn(random_flip=False, random_shift=0):
     """Batches of float images in [0, 1] from uint8 arrays, each with its labels: y of `x`, y_hidden of `x_u`."""
 
     def images(arrays, indices, key):
@@ -22,7 +31,7 @@ def make_batch_fn(random_flip):
         if random_flip:
             flip = jax.random.bernoulli(key, 0.5, (x.shape[0], 1, 1, 1))
             x = jnp.where(flip, x[:, :, ::-1], x)
-        return x
+        return shifted(x, jax.random.fold_in(key, 1), random_shift) if random_shift else x
 
     def make_batch(arrays, indices, key):
         key_l, key_u = jax.random.split(key)
@@ -41,13 +50,14 @@ def optimizer_of(stage):
     )
 
 
-def make_job(name, config, stage, loss_fn, init_params, arrays, pools, batch_sizes, frozen=(), random_flip=False):
-    """A Job from a stage's loss; `stage` has the optimiser's fields, ema and steps; key order in pools is free."""
+def make_job(name, config, stage, loss_fn, init_params, arrays, pools, batch_sizes, frozen=(), augment=()):
+    """A Job from a stage's loss; `stage` has the optimiser's fields, ema and steps; key order in pools is free.
+    `augment`: arguments of make_batch_fn."""
     optimizer = optimizer_of(stage)
     key = jax.random.fold_in(jax.random.key(config.seed), 1)
     return Job(
         name=name,
-        update=make_update(loss_fn, make_batch_fn(random_flip), optimizer, stage.ema),
+        update=make_update(loss_fn, make_batch_fn(*augment), optimizer, stage.ema),
         init_state=lambda: init_state(init_params(key), optimizer),
         arrays=arrays,
         frozen=frozen,
@@ -90,12 +100,12 @@ def score_job(experiment):
         training_arrays(experiment),
         {"x": np.arange(len(experiment.dataset.x_train))},
         {"x": score.batch_size},
-        random_flip=score.random_flip,
+        augment=(score.random_flip,),
     )
 
 
-def build_objective(experiment):
-    c, prior = experiment.config.classifier, experiment.config.data.class_prior
+def build_objective(experiment, class_prior=None):
+    c, prior = experiment.config.classifier, class_prior or 0.0
     return Objective(
         experiment.sde,
         dict(c.terms),
@@ -116,9 +126,9 @@ def classifier_init(experiment):
     return lambda key: network.init(key, x, s, *((x,) if assisted else ()))
 
 
-def classifier_job(experiment, score_params):
-    """The classifier's objective, with the score network frozen."""
-    c, objective = experiment.config.classifier, build_objective(experiment)
+def classifier_job(experiment, score_params, class_prior=None):
+    """The classifier's objective, with the score network frozen; class_prior is what regime pu needs."""
+    c, objective = experiment.config.classifier, build_objective(experiment, class_prior)
 
     def loss_fn(params, frozen, batch, key):
         score_fn = experiment.score_fn(frozen)
@@ -137,16 +147,13 @@ def classifier_job(experiment, score_params):
         pools,
         batch_sizes,
         frozen=score_params,
-        random_flip=c.random_flip,
+        augment=(c.random_flip, c.random_shift),
     )
 
 
 def can_judge(experiment):
-    """A judge needs every true label of the training set, which own images with few labels do not have, and a size
-    that it can halve twice."""
-    data = experiment.dataset
-    fits = all(side % 4 == 0 for side in data.image_shape[:2])
-    return experiment.config.evaluation.judge_steps > 0 and fits and (data.y_train >= 0).all()
+    """A judge needs every true label of the training set, which own images with few labels do not have."""
+    return experiment.config.evaluation.judge_steps > 0 and (experiment.dataset.y_train >= 0).all()
 
 
 def judge_job(experiment):
@@ -155,9 +162,19 @@ def judge_job(experiment):
     return measuring_job("judge", config, data.x_train, data.y_train, data.num_classes, config.evaluation.judge_steps)
 
 
-def measuring_job(name, config, images, labels, num_classes, steps):
+def positive_job(experiment, half):
+    """Labelled positives (1) against unlabelled images (0), half of either, both equally often; class_prior.py."""
+    data, config, split = experiment.dataset, experiment.config, experiment.split
+    positive, unlabeled = split.labeled[half::2], split.unlabeled[half::2]
+    pool = np.concatenate([np.resize(positive, len(unlabeled)), unlabeled])
+    is_labeled = np.isin(np.arange(len(data.x_train)), split.labeled).astype(np.int32)
+    return measuring_job(f"class_prior_{half}", config, data.x_train, is_labeled, 2, config.data.prior_steps, pool)
+
+
+def measuring_job(name, config, images, labels, num_classes, steps, pool=None):
     """A classifier of the judge's kind on any labelled images, uint8 `[N, H, W, C]`: on real ones it is the judge, on
-    samples that of the classification accuracy score. `config` is read for seed, evaluation and training alone."""
+    samples that of the classification accuracy score. `config` is read for seed, evaluation and training alone; `pool`
+    are the images to train on, all by default."""
     e = config.evaluation
     network = judge_network(e, num_classes)
     stage = ConfigDict(
@@ -182,6 +199,6 @@ def measuring_job(name, config, images, labels, num_classes, steps):
         loss_fn,
         lambda key: network.init(key, jnp.zeros((2, *images.shape[1:])), jnp.zeros(2)),
         {"x": images, "y": labels},
-        {"x": np.arange(len(images))},
+        {"x": np.arange(len(images)) if pool is None else pool},
         {"x": e.batch_size},
     )

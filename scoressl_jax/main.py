@@ -74,14 +74,16 @@ def take_config_file(argv):
 
 
 def load_config(path, *preset):
-    """What get_config of the file returns; a preset is for files whose get_config takes one."""
+    """What get_config of the file returns; `preset` is its argument, for files that have several."""
     if not Path(path).is_file():
         raise UserError(f"--config={path}: there is no such file")
     try:
         spec = importlib.util.spec_from_loader("experiment", SourceFileLoader("experiment", path))
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        config = module.get_config(*preset if inspect.signature(module.get_config).parameters else ())
+        if preset and not inspect.signature(module.get_config).parameters:
+            raise ValueError(f"there is no preset {preset[0]!r}: this file has none")
+        config = module.get_config(*preset)
     except Exception as error:
         raise UserError(f"--config={path}: {type(error).__name__}: {one_line(error)}") from None
     if not isinstance(config, ConfigDict):

@@ -10,13 +10,14 @@ import numpy as np
 
 from scoressl_jax import build, guidance, jobs
 from scoressl_jax.adoption import adopt_config
+from scoressl_jax.class_prior import class_prior
 from scoressl_jax.data.splits import save_split
 from scoressl_jax.errors import UserError
 from scoressl_jax.evaluation import classification
 from scoressl_jax.evaluation import samples as sample_measures
 from scoressl_jax.evaluation.features import extractor
 from scoressl_jax.evaluation.generation import compare_samples
-from scoressl_jax.evaluation.judge import Judge, check_judged, judge_network
+from scoressl_jax.evaluation.judge import Judge, judge_network
 from scoressl_jax.files import write_json, write_npz
 from scoressl_jax.importers.sources import take_score
 from scoressl_jax.report import summary, write_report
@@ -40,7 +41,7 @@ def train_score(run):
 
 def train_classifier(run):
     if "classifier" not in run.params:
-        job = jobs.classifier_job(run.experiment, finished(run, "score", train_score))
+        job = jobs.classifier_job(run.experiment, finished(run, "score", train_score), class_prior(run))
         run.params["classifier"], block = train_stage(run, job)
         run.record(classifier={"kind": run.config.classifier.kind, **block})
     return run.params["classifier"]
@@ -231,7 +232,6 @@ def evaluate_generation(run, images, labels, judge):
         features, real, (images, labels), data.class_names, plan.k, plan.convention, run.config.seed
     )
     if plan.cas_steps:
-        check_judged("images", data.image_shape, "set config.evaluation.cas_steps=0")
         job = jobs.measuring_job("cas", run.config, images, labels, data.num_classes, plan.cas_steps)
         block["cas"] = trained_judge(run, job, "samples").accuracy(data.x_test, data.y_test, plan.batch_size)
     run.record(generation={"reference": plan.reference, **block})

@@ -92,6 +92,7 @@ def data_and_labels(run):
         [
             ("classes that count as positive", plan.get("positive_classes") or None),
             ("share of positives among the unlabelled images", plan.get("class_prior") or None),
+            ("the same, estimated", estimated_prior(run)),
         ],
     )
     images, labels = run.evaluation.get("labeled_images"), run.evaluation.get("labeled_labels")
@@ -100,6 +101,14 @@ def data_and_labels(run):
     caption = f"Labelled images, at most {COLUMNS} of each class: all that the classifier was told about the classes."
     grid = figures.class_grid(images, labels, run.names(int(labels.max()) + 1), COLUMNS)
     return side_by_side([f"<div>{counts}</div>", picture(run, "labeled", grid, caption, "grid")], "wide")
+
+
+def estimated_prior(run):
+    found = {name: run.result("class_prior", name) for name in ("estimate", "standard_error", "true")}
+    if found["estimate"] is None:
+        return None
+    known = "" if found["true"] is None else f" (in truth {found['true']:.3f})"
+    return f"{found['estimate']:.3f} ± {found['standard_error']:.3f}{known}"
 
 
 def results(run):

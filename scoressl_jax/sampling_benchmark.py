@@ -36,7 +36,7 @@ PLANS = {
     "Heun, 12 steps": dict(sampler="heun", steps=12),
     "DPM-Solver++, 10 steps": dict(sampler="dpm_solver", steps=10),
     "DPM-Solver++, 20 steps": dict(sampler="dpm_solver", steps=20),
-    "adaptive ODE": dict(sampler="ode"),
+    "adaptive ODE, tolerance 0.001": dict(sampler="ode", tolerance=1e-3),
 }
 
 

@@ -51,6 +51,7 @@ POSITIVE = (
     "score.width",
     "score.blocks",
     "score.embedding",
+    "score.patch",
     "sde.sigma_min",
     "sde.beta_min",
     "classifier.batch_size",
@@ -62,11 +63,14 @@ POSITIVE = (
     "classifier.width",
     "classifier.blocks",
     "classifier.embedding",
+    "classifier.patch",
     "sampling.batch_size",
     "sampling.count",
     "sampling.tolerance",
     "sampling.snr",
     "evaluation.batch_size",
+    "evaluation.judge_patch",
+    "data.prior_steps",
     "evaluation.times",
     "evaluation.curve_images",
     "evaluation.likelihood_tolerance",
@@ -80,6 +84,7 @@ NOT_NEGATIVE = (
     "score.weight_decay",
     "classifier.warmup",
     "classifier.weight_decay",
+    "classifier.random_shift",
     "sampling.corrector_steps",
     "sampling.scale",
     "evaluation.judge_steps",
@@ -102,11 +107,14 @@ def validate(config):
         )
     if config.classifier.network == "resnet" and config.classifier.depth not in STAGES:
         raise UserError(f"config.classifier.depth is {config.classifier.depth}: a resnet has 18 or 34")
+    for name in ("score", "classifier"):
+        if config[name].network == "mlp" and config[name].patch > 1:
+            raise UserError(f"config.{name}.patch is {config[name].patch}, but an mlp has no patches: set it to 1")
     validate_scaling(config)
-    if config.regime == "pu" and not 0 < config.data.class_prior < 1:
+    if not 0 <= config.data.class_prior < 1:
         raise UserError(
-            f"config.data.class_prior is {config.data.class_prior}: regime pu needs the share of positives "
-            "among the unlabelled images, between 0 and 1"
+            f"config.data.class_prior is {config.data.class_prior}: give the share of positives among the unlabelled "
+            "images, between 0 and 1, or 0 to estimate it"
         )
     validate_terms(config)
     validate_generation(config)

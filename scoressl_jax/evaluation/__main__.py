@@ -17,7 +17,7 @@ from scoressl_jax.errors import Diverged, UserError, one_line
 from scoressl_jax.evaluation import image_sets
 from scoressl_jax.evaluation.features import extractor
 from scoressl_jax.evaluation.generation import compare_samples, described
-from scoressl_jax.evaluation.judge import Judge, check_channels, check_judged, judge_network, judge_of_run
+from scoressl_jax.evaluation.judge import Judge, check_shape, judge_network, judge_of_run
 from scoressl_jax.evaluation.manifold import INSIDE
 from scoressl_jax.fields import check_devices
 from scoressl_jax.files import write_json
@@ -97,7 +97,6 @@ def read(options):
 
 def train_judge(config, name, images, labels, trained_on, steps):
     """A Judge of labelled images, uint8 `[N, H, W, C]`, without a run to keep it in; labels -1 are left out."""
-    check_judged(f"images in {trained_on}", images.shape[1:], "take pixels or inception:FILE, and no --cas-steps")
     known, num_classes = labels >= 0, int(labels.max()) + 1
     images, labels = images[known], labels[known].astype(np.int32)
     with tempfile.TemporaryDirectory() as workdir:
@@ -117,8 +116,7 @@ def features_of(options, config, reference, labels):
         judge = train_judge(config, "judge", reference.images, labels, trained_on, config.evaluation.judge_steps)
     elif kind == "judge":
         judge = judge_of_run(source)
-        check_judged(f"images of {reference.what}", reference.images.shape[1:], "take pixels or inception:FILE")
-        check_channels(judge, reference.images.shape[1:], source)
+        check_shape(judge, reference.images.shape[1:], source)
     elif options.features != "pixels" and not (kind == "inception" and source):
         raise UserError(
             f"command line: --features={options.features}: give judge, judge:RUN, pixels, or inception:FILE with the "

@@ -32,7 +32,7 @@ def judge_level(x):
 
 def judge_network(plan, num_classes):
     """`plan` has the judge's fields of config.evaluation."""
-    return WideResNet(num_classes, plan.judge_depth, plan.judge_widen, embedding=16)
+    return WideResNet(num_classes, plan.judge_depth, plan.judge_widen, embedding=16, patch=plan.judge_patch)
 
 
 @dataclass(frozen=True)
@@ -68,12 +68,6 @@ class Judge:
         return float((self.outputs(images, batch)["logits"].argmax(-1) == labels).mean())
 
 
-def check_judged(what, shape, mend):
-    """A UserError unless a judge can read images of `shape` (H, W, C); `mend` says what else can be done."""
-    if shape[0] % 4 or shape[1] % 4:
-        raise UserError(f"{what} of {shape[0]}x{shape[1]}: a judge needs sizes divisible by 4: {mend}")
-
-
 def judge_of_run(path):
     """The judge that the run in directory `path` has trained; a UserError where it has none."""
     path = Path(path)
@@ -82,7 +76,7 @@ def judge_of_run(path):
         data = json.loads((path / "results.json").read_text())["data"]
         steps, depth, widen = (int(plan[f"judge_{name}"]) for name in ("steps", "depth", "widen"))
         trained_on = f"all {data['num_train']} labels of the training set of {data['name']}"
-        num_classes = int(data["num_classes"])
+        num_classes, patch = int(data["num_classes"]), int(plan.get("judge_patch", 1))  # older runs have none
     except OSError as error:
         raise UserError(f"judge:{path} is no run ({error.strerror}: {error.filename}): name its directory") from None
     except (ValueError, KeyError, TypeError) as error:
@@ -92,11 +86,17 @@ def judge_of_run(path):
         raise UserError(
             f"judge:{path} has no trained judge ({step} of {steps} steps): finish the run, or take --features=judge"
         )
-    return Judge(WideResNet(num_classes, depth, widen, embedding=16), params, trained_on)
+    return Judge(WideResNet(num_classes, depth, widen, embedding=16, patch=patch), params, trained_on)
 
 
-def check_channels(judge, shape, path):
-    """A UserError unless the judge of a run was trained on images with as many channels as `shape` (H, W, C)."""
+def check_shape(judge, shape, path):
+    """A UserError unless the judge of a run can read images of `shape` (H, W, C)."""
+    patch = judge.network.patch
+    if shape[0] % patch or shape[1] % patch:
+        raise UserError(
+            f"judge:{path} takes images in patches of {patch}, but these are {shape[0]}x{shape[1]}: "
+            "take --features=judge, which trains one on REFERENCE"
+        )
     template = jax.eval_shape(judge.network.init, jax.random.key(0), jnp.zeros((1, *shape)), jnp.zeros(1))
     if jax.tree.map(jnp.shape, template) != jax.tree.map(jnp.shape, judge.params):
         raise UserError(

@@ -13,7 +13,7 @@ from scoressl_jax.sde import TRAINING_EPS
 from scoressl_jax.training.checkpoints import read_averages
 
 # Fields of config.score that make the network.
-NETWORK = ("network", "width", "multipliers", "blocks", "attention", "embedding", "fir", "pyramid")
+NETWORK = ("network", "width", "multipliers", "blocks", "attention", "embedding", "fir", "pyramid", "patch")
 
 
 def noise_range(sde):

@@ -26,7 +26,7 @@ def take_score(experiment):
     """
     score, shape = experiment.config.score, experiment.dataset.image_shape
     weights = load(score.init_from, shape[0])
-    resolutions = [shape[0] >> level for level in range(len(score.multipliers))]
+    resolutions = [shape[0] // score.patch >> level for level in range(len(score.multipliers))]
     noise = noise_range(experiment.sde)
     check(weights, score.init_from, score, resolutions, noise, experiment.score_network, shape)
     params = weights.ema_params

@@ -137,9 +137,25 @@ def repeat_pixels(x):
 
 
 def average_pixels(x):
-    """Halve height and width of `[B, H, W, C]` by averaging two by two pixels."""
+    """Halve height and width of `[B, H, W, C]`, rounded up, by averaging two by two pixels; an odd last row or column
+    is averaged by itself."""
+    x = jnp.pad(x, ((0, 0), (0, x.shape[1] % 2), (0, x.shape[2] % 2), (0, 0)), mode="edge")
     b, height, width, c = x.shape
     return at_least_float32(x).reshape(b, height // 2, 2, width // 2, 2, c).mean((2, 4)).astype(x.dtype)
+
+
+def pixels_to_channels(x, patch):
+    """`[B, H, W, C] -> [B, H / patch, W / patch, patch^2 C]`: the pixels of each patch become channels, row by row."""
+    b, height, width, c = x.shape
+    x = x.reshape(b, height // patch, patch, width // patch, patch, c)
+    return x.transpose(0, 1, 3, 2, 4, 5).reshape(b, height // patch, width // patch, patch**2 * c)
+
+
+def channels_to_pixels(x, patch):
+    """The inverse of pixels_to_channels."""
+    b, height, width, c = x.shape
+    x = x.reshape(b, height, width, patch, patch, c // patch**2)
+    return x.transpose(0, 1, 3, 2, 4, 5).reshape(b, height * patch, width * patch, c // patch**2)
 
 
 def standardize(x):

@@ -1,8 +1,8 @@
 """NCSN++ and DDPM++ (Song et al. 2021, appendix H): the score network, a U-Net on the noise level.
 
 In: `x [B, H, W, C]`, already scaled (scaling.py), and the noise level `[B]`: its log for a Fourier embedding, a number
-up to 999 for a positional one. Out: `[B, H, W, C]`. Height and width must be divisible by 2^(levels - 1). The options
-are those in which score_sde's released configurations differ; layers are created in the order of its networks.
+up to 999 for a positional one. Out: `[B, H, W, C]`. Height and width must be divisible by patch 2^(levels - 1). The
+options are those in which score_sde's released configurations differ; layers are created in the order of its networks.
 """
 
 import flax.linen as nn
@@ -13,9 +13,11 @@ from scoressl_jax.models.layers import (
     NoiseEmbedding,
     at_least_float32,
     average_pixels,
+    channels_to_pixels,
     default_init,
     downsample_fir,
     group_norm,
+    pixels_to_channels,
     repeat_pixels,
     resample_fir,
     upsample_fir,
@@ -105,7 +107,8 @@ class NCSNpp(nn.Module):
 
     DDPM++ is `kind="positional", fir=False, pyramid="none"`. `pyramid` says how the shrunk image enters each level:
     `residual`, `none`, or `skip`, which also adds up an output image from all levels (released at 256 pixels and more).
-    `dtype=jnp.bfloat16` computes in it, with parameters, normalisation, softmax and output in float32.
+    `dtype=jnp.bfloat16` computes in it, with parameters, normalisation, softmax and output in float32. With `patch`,
+    the pixels of each patch are channels at the way in and out, and the network runs on an image smaller by as much.
     """
 
     width: int = 128
@@ -118,12 +121,16 @@ class NCSNpp(nn.Module):
     fir: bool = True
     pyramid: str = "residual"
     dtype: object = None
+    patch: int = 1
 
     @nn.compact
     def __call__(self, x, level, train=False):
         levels, dtype = len(self.multipliers), self.dtype
-        if any(size % 2 ** (levels - 1) for size in x.shape[1:3]):
-            raise ValueError(f"images of {x.shape[1]}x{x.shape[2]} cannot be halved {levels - 1} times")
+        if any(size % (self.patch * 2 ** (levels - 1)) for size in x.shape[1:3]):
+            raise ValueError(
+                f"images of {x.shape[1]}x{x.shape[2]} with patches of {self.patch} cannot be halved {levels - 1} times"
+            )
+        x = pixels_to_channels(x, self.patch)
         embedding = NoiseEmbedding(self.embedding, kind=self.kind)(level)
 
         def block(h, features, resample="none"):
@@ -167,4 +174,4 @@ class NCSNpp(nn.Module):
                 image = output(h) if image is None else upsample(image, self.fir) + output(h)
             if i > 0:
                 h = block(h, h.shape[-1], "up")
-        return (output(h) if image is None else image).astype(x.dtype)
+        return channels_to_pixels(output(h) if image is None else image, self.patch).astype(x.dtype)

@@ -43,11 +43,12 @@ class ResNet(nn.Module):
     denoised_input: bool = False
     embedding: int = 32
     dtype: object = None  # jnp.bfloat16 computes in it; parameters, normalisation, pooling and head stay in float32
+    patch: int = 1  # as of WideResNet
 
     @nn.compact
     def __call__(self, x, log_sigma, x_hat=None):
         embedding = nn.swish(NoiseEmbedding(self.embedding)(log_sigma))
-        h = nn.relu(normalize(self.norm, stem(self.width, self.denoised_input, x, x_hat, self.dtype)))
+        h = nn.relu(normalize(self.norm, stem(self.width, self.denoised_input, x, x_hat, self.dtype, self.patch)))
         for stage, blocks in enumerate(STAGES[self.depth]):
             features = self.width * 2**stage
             for i in range(blocks):

@@ -15,6 +15,7 @@ from scoressl_jax.models.layers import (
     at_least_float32,
     average_pixels,
     group_norm,
+    pixels_to_channels,
     standardize,
 )
 
@@ -25,12 +26,12 @@ def conv3x3(features, strides=1, dtype=None):
     return Conv(features, (3, 3), strides=strides, use_bias=False, kernel_init=conv_init, dtype=dtype)
 
 
-def stem(features, denoised_input, x, x_hat, dtype):
+def stem(features, denoised_input, x, x_hat, dtype, patch=1):
     """Convolution of the standardised image, plus one of the denoised image. Called inside a module."""
     if denoised_input != (x_hat is not None):
         raise ValueError("x_hat is given exactly when denoised_input is set")
-    h = conv3x3(features, dtype=dtype)(standardize(x))
-    return h + conv3x3(features, dtype=dtype)(standardize(x_hat)) if denoised_input else h
+    of = lambda image: conv3x3(features, dtype=dtype)(pixels_to_channels(standardize(image), patch))  # noqa: E731
+    return of(x) + of(x_hat) if denoised_input else of(x)
 
 
 def head_init(key, shape, dtype=jnp.float32):
@@ -66,7 +67,11 @@ def normalize(kind, x):
 
 
 class WideResNet(nn.Module):
-    """WRN-`depth`-`widen`; depth = 6 n + 4 for n blocks in each of the three groups (strides 1, 2, 2)."""
+    """WRN-`depth`-`widen`; depth = 6 n + 4 for n blocks in each of the three groups (strides 1, 2, 2).
+
+    With `patch`, the pixels of each patch enter as channels, and everything after runs on an image smaller by as much:
+    at 2, four times cheaper.
+    """
 
     num_classes: int
     depth: int = 28
@@ -75,11 +80,12 @@ class WideResNet(nn.Module):
     denoised_input: bool = False
     embedding: int = 128
     dtype: object = None  # jnp.bfloat16 computes in it; parameters, normalisation, pooling and head stay in float32
+    patch: int = 1
 
     @nn.compact
     def __call__(self, x, log_sigma, x_hat=None):
         embedding = NoiseEmbedding(self.embedding)(log_sigma)
-        h = stem(16, self.denoised_input, x, x_hat, self.dtype)
+        h = stem(16, self.denoised_input, x, x_hat, self.dtype, self.patch)
         blocks = (self.depth - 4) // 6
         for group, stride in enumerate((1, 2, 2)):
             for i in range(blocks):
