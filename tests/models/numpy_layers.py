@@ -47,13 +47,12 @@ def embedding_layers(p, angle):
 
 
 def convolve(p, x, stride=1, pad=None):
-    """Cross-correlation; without `pad`, SAME of a stride that divides the size: the odd pixel of padding is last."""
+    """Cross-correlation; without `pad`, SAME: ceil(size / stride) pixels come out, the odd pixel of padding is last."""
     kernel = p["kernel"]
     k = kernel.shape[0]
-    if pad is None:
-        total = max(k - stride, 0)
-        pad = (total // 2, total - total // 2)
-    x = np.pad(x, ((0, 0), pad, pad, (0, 0)))
+    totals = [max((-(-size // stride) - 1) * stride + k - size, 0) for size in x.shape[1:3]]
+    pads = [pad or (total // 2, total - total // 2) for total in totals]
+    x = np.pad(x, ((0, 0), *pads, (0, 0)))
     height, width = ((size - k) // stride + 1 for size in x.shape[1:3])
     y = sum(
         x[:, i : i + stride * (height - 1) + 1 : stride, j : j + stride * (width - 1) + 1 : stride] @ kernel[i, j]
@@ -81,6 +80,17 @@ def instance_norm_plus(p, x):
 def standardize(x):
     mean, std = x.mean((1, 2, 3), keepdims=True), x.std((1, 2, 3), keepdims=True)
     return (x - mean) / np.maximum(std, 1 / np.sqrt(x[0].size))
+
+
+def patches(x, patch):
+    """The pixels of each patch as channels, row by row."""
+    return np.concatenate([x[:, i::patch, j::patch] for i in range(patch) for j in range(patch)], -1)
+
+
+def average(x):
+    """Means of two by two pixels, and of those there are at an odd edge."""
+    rows, columns = (range(0, size, 2) for size in x.shape[1:3])
+    return np.stack([np.stack([x[:, i : i + 2, j : j + 2].mean((1, 2)) for j in columns], 1) for i in rows], 1)
 
 
 FIR = np.asarray([1.0, 3.0, 3.0, 1.0]) / 8

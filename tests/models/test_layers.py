@@ -11,9 +11,11 @@ from scoressl_jax.models.layers import (
     InstanceNormPlus,
     NoiseEmbedding,
     average_pixels,
+    channels_to_pixels,
     default_init,
     downsample_fir,
     group_norm,
+    pixels_to_channels,
     positional_embedding,
     repeat_pixels,
     resample_fir,
@@ -211,3 +213,30 @@ def test_resampling_without_filters():
     np.testing.assert_array_equal(repeat_pixels(x), np.kron(x, np.ones((1, 2, 2, 1), np.float32)))
     np.testing.assert_allclose(average_pixels(repeat_pixels(x)), x, rtol=1e-6)
     np.testing.assert_allclose(average_pixels(x)[0, 1, 2], x[0, 2:4, 4:6].mean((0, 1)), rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 3, 2), (1, 7, 4, 3), (2, 6, 1, 1), (1, 1, 1, 2)])
+def test_an_odd_last_row_or_column_is_averaged_by_itself(shape):
+    x = np.random.default_rng(6).normal(size=shape).astype(np.float32)
+    found = np.asarray(jax.jit(average_pixels)(x))
+    assert found.shape == (shape[0], (shape[1] + 1) // 2, (shape[2] + 1) // 2, shape[3])
+    for i in range(found.shape[1]):
+        for j in range(found.shape[2]):
+            pixels = [x[:, r, c] for r in (2 * i, 2 * i + 1) for c in (2 * j, 2 * j + 1) if r < shape[1] and c < shape[2]]
+            np.testing.assert_allclose(found[:, i, j], np.mean(pixels, 0), rtol=1e-5, atol=1e-6)
+
+
+# Patches
+
+
+@pytest.mark.parametrize("patch", [1, 2, 3])
+def test_pixels_of_a_patch_are_channels_row_by_row(patch):
+    x = np.random.default_rng(7).normal(size=(2, 6, 12, 5)).astype(np.float32)
+    found = np.asarray(pixels_to_channels(x, patch))
+    assert found.shape == (2, 6 // patch, 12 // patch, 5 * patch**2)
+    for row in range(6):
+        for column in range(12):
+            first = 5 * (patch * (row % patch) + column % patch)
+            pixel = found[:, row // patch, column // patch, first : first + 5]
+            np.testing.assert_array_equal(pixel, x[:, row, column])
+    np.testing.assert_array_equal(channels_to_pixels(found, patch), x)

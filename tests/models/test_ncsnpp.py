@@ -9,6 +9,7 @@ from numpy_layers import (
     fir,
     group_norm,
     noise_embedding,
+    patches,
     positional_embedding,
     random_parameters,
     swish,
@@ -63,6 +64,14 @@ def test_tree_of_the_deep_network_is_that_of_the_released_one():
 def test_sizes_that_cannot_be_halved_are_named(size, multipliers):
     with pytest.raises(ValueError, match=f"{size}x{size}.*{len(multipliers) - 1} times"):
         jax.eval_shape(NCSNpp(4, multipliers).init, jax.random.key(0), jnp.ones((1, size, size, 1)), jnp.ones(1))
+
+
+def test_patches_that_cannot_be_halved_are_named():
+    network = NCSNpp(**OPTIONS, patch=2)
+    jax.eval_shape(network.init, jax.random.key(0), jnp.ones((1, 12, 8, 1)), jnp.ones(1))
+    for size in ((6, 8), (8, 6), (8, 7)):  # 3x4, 4x3, and half a patch
+        with pytest.raises(ValueError, match=f"{size[0]}x{size[1]} with patches of 2 cannot be halved 1 times"):
+            jax.eval_shape(network.init, jax.random.key(0), jnp.ones((1, *size, 1)), jnp.ones(1))
 
 
 # The whole network in NumPy
@@ -152,6 +161,18 @@ def test_network_is_the_formula(options):
     assert found.shape == X.shape
     assert expected.std() > 0.1
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=2e-4)
+
+
+def test_with_patches_it_is_the_network_of_an_image_of_patches():
+    """Image and score of 8x12 are 4x6 pixels of 2 x 2 x 2 channels inside."""
+    network, x = NCSNpp(**OPTIONS, patch=2), np.random.default_rng(3).normal(size=(2, 8, 12, 2))
+    parameters = random_parameters(network, x, LOG_SIGMA)
+    found = np.asarray(jax.jit(network.apply)({"params": parameters}, x, LOG_SIGMA))
+    expected = tiny_network(parameters, patches(x, 2), LOG_SIGMA)
+    assert expected.shape == (2, 4, 6, 8)
+    assert expected.std() > 0.1
+    assert found.shape == x.shape
+    np.testing.assert_allclose(patches(found, 2), expected, rtol=1e-3, atol=2e-4)
 
 
 def test_bfloat16_stays_close_with_float32_parameters_and_output():

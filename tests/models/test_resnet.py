@@ -9,6 +9,7 @@ from numpy_layers import (
     group_norm,
     instance_norm_plus,
     noise_embedding,
+    patches,
     random_parameters,
     standardize,
     swish,
@@ -40,7 +41,7 @@ def test_x_hat_is_given_exactly_when_expected(assisted, x_hat):
 # The whole network in NumPy
 
 
-def network(p, norm, blocks, x, log_sigma, x_hat=None):
+def network(p, norm, blocks, patch, x, log_sigma, x_hat=None):
     def normed(tree, i, h):
         if norm == "group":
             return group_norm(tree[f"GroupNorm_{i}"], h, 1e-5)
@@ -54,9 +55,9 @@ def network(p, norm, blocks, x, log_sigma, x_hat=None):
         return np.maximum(r + h, 0)
 
     embedding = swish(noise_embedding(p["NoiseEmbedding_0"], log_sigma))
-    h = convolve(p["Conv_0"], standardize(x))
+    h = convolve(p["Conv_0"], patches(standardize(x), patch))
     if x_hat is not None:
-        h = h + convolve(p["Conv_1"], standardize(x_hat))
+        h = h + convolve(p["Conv_1"], patches(standardize(x_hat), patch))
     h, number = np.maximum(normed(p, 0, h), 0), 0
     for stage, length in enumerate(blocks):
         for i in range(length):
@@ -68,14 +69,22 @@ def network(p, norm, blocks, x, log_sigma, x_hat=None):
 
 
 @pytest.mark.parametrize(
-    ("depth", "norm", "assisted"), [(18, "group", False), (18, "instance++", True), (34, "group", True)]
+    ("depth", "norm", "assisted", "size", "patch"),
+    [
+        (18, "group", False, (8, 8), 1),
+        (18, "instance++", True, (8, 8), 1),
+        (34, "group", True, (8, 8), 1),
+        (18, "group", True, (28, 14), 2),
+        (18, "group", False, (7, 14), 1),
+    ],
 )
-def test_network_is_the_formula(depth, norm, assisted):
-    module = ResNet(**SMALL, depth=depth, norm=norm, denoised_input=assisted)
-    inputs = (X, LOG_SIGMA, X_HAT) if assisted else (X, LOG_SIGMA)
+def test_network_is_the_formula(depth, norm, assisted, size, patch):
+    module = ResNet(**SMALL, depth=depth, norm=norm, denoised_input=assisted, patch=patch)
+    x, x_hat = 3 * np.random.default_rng(0).normal(size=(2, 2, *size, 3)) + 1
+    inputs = (x, LOG_SIGMA, x_hat) if assisted else (x, LOG_SIGMA)
     p = random_parameters(module, *inputs)
     logits, features = jax.jit(module.apply)({"params": p}, *inputs)
-    expected = network(p, norm, {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}[depth], *inputs)
+    expected = network(p, norm, {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}[depth], patch, *inputs)
     assert np.ptp(expected[0], axis=0).max() > 0.1
     np.testing.assert_allclose(features, expected[1], rtol=5e-3, atol=1e-3 * np.abs(expected[1]).max())
     np.testing.assert_allclose(logits, expected[0], rtol=5e-3, atol=1e-3 * np.abs(expected[0]).max())

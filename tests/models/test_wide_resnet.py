@@ -3,12 +3,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from numpy_layers import (
+    average,
     convolve,
     count,
     dense,
     group_norm,
     instance_norm_plus,
     noise_embedding,
+    patches,
     random_parameters,
     standardize,
     swish,
@@ -70,7 +72,7 @@ def test_head_starts_uniform():
 # The whole network in NumPy
 
 
-def network(p, norm, x, log_sigma, x_hat=None):
+def network(p, norm, patch, x, log_sigma, x_hat=None):
     """WRN-10-1: one block in each of three groups."""
 
     def relu_norm(tree, i, h):
@@ -81,9 +83,9 @@ def network(p, norm, x, log_sigma, x_hat=None):
         return np.maximum(h, 0)
 
     embedding = swish(noise_embedding(p["NoiseEmbedding_0"], log_sigma))
-    h = convolve(p["Conv_0"], standardize(x))
+    h = convolve(p["Conv_0"], patches(standardize(x), patch))
     if x_hat is not None:
-        h = h + convolve(p["Conv_1"], standardize(x_hat))
+        h = h + convolve(p["Conv_1"], patches(standardize(x_hat), patch))
     for i, stride in enumerate((1, 2, 2)):
         b = p[f"Block_{i}"]
         active = relu_norm(b, 0, h)
@@ -91,9 +93,7 @@ def network(p, norm, x, log_sigma, x_hat=None):
         r = convolve(b["Conv_0"], active, stride) + dense(b["Dense_0"], embedding)[:, None, None]
         r = convolve(b["Conv_1"], relu_norm(b, 1, r))
         if stride == 2:
-            shortcut = (
-                shortcut[:, ::2, ::2] + shortcut[:, 1::2, ::2] + shortcut[:, ::2, 1::2] + shortcut[:, 1::2, 1::2]
-            ) / 4
+            shortcut = average(shortcut)
         h = r
         h[..., : shortcut.shape[-1]] += shortcut
     features = relu_norm(p, 0, h).mean((1, 2))
@@ -107,7 +107,7 @@ def test_network_is_the_formula(norm, assisted):
     p = random_parameters(module, *inputs)
     apply = jax.jit(module.apply)
     logits, features = apply({"params": p}, *inputs)
-    expected = network(p, norm, *inputs)
+    expected = network(p, norm, 1, *inputs)
     assert np.ptp(expected[0], axis=0).max() > 0.1
     np.testing.assert_allclose(features, expected[1], rtol=2e-3, atol=1e-4)
     np.testing.assert_allclose(logits, expected[0], rtol=2e-3, atol=1e-3)
@@ -116,6 +116,24 @@ def test_network_is_the_formula(norm, assisted):
     moved = [5 * inputs[0] - 2, LOG_SIGMA, *(0.5 * v + 3 for v in inputs[2:])]
     np.testing.assert_allclose(apply({"params": p}, *moved)[0], logits, rtol=1e-2, atol=1e-3)
     assert np.abs(apply({"params": p}, X, LOG_SIGMA + 0.1, *inputs[2:])[0] - logits).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("norm", "assisted", "size", "patch"),
+    [("group", True, (12, 14), 2), ("instance++", False, (14, 7), 1)],
+    ids=["6x7 patches", "14x7"],
+)
+def test_patches_and_sizes_that_cannot_be_halved_twice(norm, assisted, size, patch):
+    module = WideResNet(5, 10, 1, norm=norm, denoised_input=assisted, embedding=2, patch=patch)
+    x, x_hat = np.random.default_rng(1).normal(size=(2, 2, *size, 3)) ** 2  # skewed: the two differ more
+    inputs = (x, LOG_SIGMA, x_hat) if assisted else (x, LOG_SIGMA)
+    p = random_parameters(module, *inputs)
+    assert p["Conv_0"]["kernel"].shape == (3, 3, 3 * patch**2, 16)
+    logits, features = jax.jit(module.apply)({"params": p}, *inputs)
+    expected = network(p, norm, patch, *inputs)
+    assert np.ptp(expected[0], axis=0).max() > 0.1
+    np.testing.assert_allclose(features, expected[1], rtol=2e-3, atol=1e-4)
+    np.testing.assert_allclose(logits, expected[0], rtol=2e-3, atol=1e-3)
 
 
 def test_bfloat16_stays_close_with_float32_parameters_and_logits():
