@@ -35,6 +35,9 @@ FIRST_STAGE = {
     "evaluation.scale": "samples",
     "evaluation.neighbours": "evaluation",
 }
+ESTIMATORS = tuple(  # fields of the judge that the classifiers which estimate a class prior share
+    f"evaluation.{name}" for name in ("batch_size", "judge_depth", "judge_widen", "judge_patch", "judge_learning_rate")
+)
 FREE = ("data.path", "data.download", "evaluation.inception_weights", "training")
 MADE_BY = {  # patterns of paths
     "score": "checkpoints/score",
@@ -69,7 +72,7 @@ def adopt_config(config, workdir, command):
         for name, value in sorted(flat(new), key=lambda item: item[0] != "preset"):  # it explains the others
             # A field that the run does not have is newer than the run.
             if name in old and old[name] != value and not name.startswith(FREE):
-                refuse_change(workdir, name, old[name], value)
+                refuse_change(workdir, name, old[name], value, first_stage(name, new))
     if jax.process_index() == 0:
         try:
             write_json(path, new)
@@ -79,8 +82,14 @@ def adopt_config(config, workdir, command):
             (workdir / "command.txt").write_text(command + "\n")
 
 
-def refuse_change(workdir, name, old, new):
-    first = FIRST_STAGE.get(name) or FIRST_STAGE[name.split(".")[0]]
+def first_stage(name, config):
+    """The first stage of the run of `config`, as nested dicts, that depends on a field."""
+    if name in ESTIMATORS and config.get("regime") == "pu" and not config["data"]["class_prior"]:
+        return "class prior classifiers"
+    return FIRST_STAGE.get(name) or FIRST_STAGE[name.split(".")[0]]
+
+
+def refuse_change(workdir, name, old, new, first):
     order = list(MADE_BY)
     later = [s for s in order[order.index(first) :] if (first, s) != ("samples", "judge")]  # a judge sees no samples
     made = [MADE_BY[s] for s in later if any(workdir.glob(MADE_BY[s]))]

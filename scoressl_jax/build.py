@@ -137,6 +137,11 @@ def check_fit(config, dataset, split):
             f"regime {config.regime} needs unlabelled images and none are left: lower the label budget or "
             "set config.regime='supervised'"
         )
+    if config.regime == "pu" and not config.data.class_prior and min(len(split.labeled), len(split.unlabeled)) < 2:
+        raise UserError(
+            f"{len(split.labeled)} labelled positives and {len(split.unlabeled)} unlabelled images: "
+            "config.data.class_prior is 0, and estimating it takes two of either: add images, or give it"
+        )
 
 
 # Processes and networks

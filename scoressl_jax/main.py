@@ -59,7 +59,7 @@ def parse(argv):
 
 def with_equals(argv):
     """`--config FILE` and the like as `--config=FILE`."""
-    names, out = ("--config", "--workdir", "--mode"), []
+    names, out = ("--config", "--config.preset", "--workdir", "--mode"), []
     for argument in argv:
         out.append(f"{out.pop()}={argument}" if out and out[-1] in names else argument)
     return out

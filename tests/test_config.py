@@ -111,10 +111,26 @@ def test_depth_of_the_wide_resnet():
     validate(changed(classifier__depth=11, classifier__network="mlp"))
 
 
-def test_class_prior_of_pu():
-    for prior in (0.0, 1.0):
-        assert "class_prior" in refused(regime="pu", data__class_prior=prior)
-    validate(changed(regime="pu", data__class_prior=0.5))
+def test_class_prior():
+    for prior in (-0.1, 1.0, 1.5, float("nan")):
+        for regime in ("pu", "ssl"):
+            assert f"config.data.class_prior is {prior}" in refused(regime=regime, data__class_prior=prior)
+    for prior in (0.0, 0.5):
+        validate(changed(regime="pu", data__class_prior=prior))
+    assert refused(data__prior_steps=0) == "config.data.prior_steps is 0: it must be greater than 0"
+
+
+def test_patches_and_shifts():
+    for field in ("score.patch", "classifier.patch", "evaluation.judge_patch"):
+        for value in (0, -2):
+            found = refused(**{field: value})
+            assert found == f"config.{field} is {value}: it must be greater than 0"
+        validate(changed(**{field: 2}))
+    assert refused(classifier__random_shift=-1) == "config.classifier.random_shift is -1: it must be 0 or more"
+    for stage in ("score", "classifier"):
+        mlp = {f"{stage}__network": "mlp"}
+        assert f"config.{stage}.patch is 2, but an mlp has no patches" in refused(**mlp, **{f"{stage}__patch": 2})
+        validate(changed(**mlp))
 
 
 def test_terms():

@@ -57,6 +57,17 @@ MISTAKES = {
         ["--config.score.network=ncsnpp", "--config.score.multipliers=(1,1,1,1,1)"],
         ["8x8", "score.multipliers"],
     ),
+    "half a patch": (
+        ["--config.score.network=ncsnpp", "--config.score.multipliers=(1,)", "--config.score.patch=3"],
+        ["8x8", "divisible by 3", "score.patch"],
+    ),
+    "half a patch of the judge": (["--config.evaluation.judge_patch=3"], ["8x8", "evaluation.judge_patch"]),
+    "patches of points": (["--config.score.patch=2"], ["config.score.patch is 2", "mlp"]),
+    "a preset where there is none": (["--config.preset=fast"], ["tests/tiny.py", "no preset 'fast'"]),
+    "one positive to estimate from": (
+        ["--config.regime=pu", "--config.data.positive_classes=(1,)", "--config.data.num_positive=1"],
+        ["1 labelled positives", "data.class_prior"],
+    ),
     "unlabelled terms": (["--config.regime=supervised"], ["supervised", "pseudo", "temporal"]),
     "no term": ([f"--config.classifier.terms.{n}=0" for n in ("ce", "ce_tau", "pseudo", "temporal")], ["terms", "ce"]),
     "no path": (["--config.data.name=npz"], ["data.path"]),
@@ -160,6 +171,15 @@ def test_config_file_faults(call_main, tmp_path):
         assert code == 2
         assert name in line
         assert word in line
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("flag", [["--config.preset=fast"], ["--config.preset", "fast"]])
+def test_an_unknown_preset(flag, call_main, tmp_path):
+    code, line = call_main("--config=configs/moons_dlsm.py", f"--workdir={tmp_path / 'run'}", *flag)
+    assert code == 2
+    assert "configs/moons_dlsm.py" in line
+    assert "preset 'fast': choose default or faithful" in line
     assert not (tmp_path / "run").exists()
 
 

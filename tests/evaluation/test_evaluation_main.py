@@ -9,7 +9,10 @@ import pytest
 from PIL import Image
 from scipy.linalg import sqrtm
 
+from scoressl_jax.evaluation import __main__ as command
 from scoressl_jax.evaluation.__main__ import main
+from scoressl_jax.evaluation.judge import Judge
+from scoressl_jax.models.wide_resnet import WideResNet
 
 rng = np.random.default_rng(0)
 LABELS = np.arange(40) % 2
@@ -81,7 +84,11 @@ def test_folders_named_by_words_against_numbers(files, tmp_path, capsys):
         assert other[name] == pytest.approx(one[name])  # whatever the order of the images
 
 
-def test_a_judge_of_the_reference_and_the_classification_accuracy_score(files, tmp_path, capsys):
+def test_a_judge_of_the_reference_and_the_classification_accuracy_score(tmp_path, capsys):
+    """Of images of any size: 4x3."""
+    files = [str(tmp_path / f"{name}.npz") for name in ("real", "fake")]
+    np.savez(files[0], x_train=REAL[:, :, :3], y_train=LABELS)
+    np.savez(files[1], images=FAKE[:, :, :3], labels=LABELS)
     flags = ("--judge-depth=4", "--judge-steps=2", "--cas-steps=2", "--batch-size=8")
     assert main([*files, *flags]) == 0
     block = json.loads((tmp_path / "fake_generation.json").read_text())
@@ -117,5 +124,9 @@ def test_files_that_cannot_be_compared(files, capsys, tmp_path):
     assert "no labels to train a judge on" in refused(capsys, few, real)
     bare = saved("bare.npz", images=FAKE)
     assert "--cas-steps needs labels" in refused(capsys, real, bare, "--features=pixels", "--cas-steps=2")
-    odd = saved("odd.npz", images=np.zeros((9, 6, 6, 1), np.uint8), labels=np.arange(9) % 2)
-    assert "divisible by 4" in refused(capsys, odd, odd)
+
+
+def test_a_judge_of_a_run_whose_patches_do_not_divide_the_images(files, capsys, monkeypatch):
+    monkeypatch.setattr(command, "judge_of_run", lambda path: Judge(WideResNet(2, 4, 1, patch=3), {}, "nothing"))
+    line = refused(capsys, *files, "--features=judge:runs/x")
+    assert "judge:runs/x takes images in patches of 3, but these are 4x4" in line

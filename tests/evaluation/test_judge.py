@@ -12,8 +12,7 @@ from scoressl_jax.errors import UserError
 from scoressl_jax.evaluation.judge import (
     JUDGE_NOISE,
     Judge,
-    check_channels,
-    check_judged,
+    check_shape,
     judge_level,
     judge_loss,
     judge_network,
@@ -99,10 +98,10 @@ def test_the_judge_of_a_run_is_the_one_that_was_trained(trained):
     assert read.trained_on == "all 300 labels of the training set of stripes"
     for name, values in judge.outputs(IMAGES[:20], 20).items():
         np.testing.assert_allclose(read.outputs(IMAGES[:20], 20)[name], values, atol=1e-5)
-    check_channels(read, (8, 8, 1), workdir)
-    check_channels(read, (32, 32, 1), workdir)  # it averages over pixels
+    for size in ((8, 8), (32, 32), (7, 5)):  # it averages over pixels
+        check_shape(read, (*size, 1), workdir)
     with pytest.raises(UserError, match="another number of channels than these 3"):
-        check_channels(read, (8, 8, 3), workdir)
+        check_shape(read, (8, 8, 3), workdir)
 
 
 def test_a_run_without_a_judge(trained, tmp_path):
@@ -125,7 +124,19 @@ def test_a_judge_of_other_length_is_not_finished(trained, tmp_path):
         judge_of_run(tmp_path)
 
 
-def test_sizes_that_it_cannot_halve_twice():
-    check_judged("images", (28, 8, 1), "resize them")
-    with pytest.raises(UserError, match="images of 8x10: a judge needs sizes divisible by 4: resize them"):
-        check_judged("images", (8, 10, 1), "resize them")
+def test_sizes_that_its_patches_do_not_divide(trained, tmp_path):
+    """A run made before judges had patches has no such field, and a judge without."""
+    workdir, judge = trained
+    for name in ("checkpoints", "results.json"):
+        (tmp_path / name).symlink_to(workdir / name)
+    config = json.loads((workdir / "config.json").read_text())
+    for patch in (2, None):
+        config["evaluation"]["judge_patch"] = patch
+        if patch is None:
+            del config["evaluation"]["judge_patch"]
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        assert judge_of_run(tmp_path).network == judge_network(small_config().evaluation, 3).clone(patch=patch or 1)
+    in_twos = Judge(judge.network.clone(patch=2), judge.params, "300 images")
+    for size in ((8, 7), (9, 8)):
+        with pytest.raises(UserError, match=f"in patches of 2, but these are {size[0]}x{size[1]}: take --features"):
+            check_shape(in_twos, (*size, 1), "runs/x")

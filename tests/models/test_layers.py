@@ -222,7 +222,9 @@ def test_an_odd_last_row_or_column_is_averaged_by_itself(shape):
     assert found.shape == (shape[0], (shape[1] + 1) // 2, (shape[2] + 1) // 2, shape[3])
     for i in range(found.shape[1]):
         for j in range(found.shape[2]):
-            pixels = [x[:, r, c] for r in (2 * i, 2 * i + 1) for c in (2 * j, 2 * j + 1) if r < shape[1] and c < shape[2]]
+            rows = [k for k in (2 * i, 2 * i + 1) if k < shape[1]]
+            columns = [k for k in (2 * j, 2 * j + 1) if k < shape[2]]
+            pixels = [x[:, row, column] for row in rows for column in columns]
             np.testing.assert_allclose(found[:, i, j], np.mean(pixels, 0), rtol=1e-5, atol=1e-6)
 
 
