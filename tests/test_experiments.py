@@ -7,6 +7,7 @@ predictions.
 
 import ast
 import functools
+import re
 import shlex
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,11 +18,12 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from scoressl_jax import build, pipeline
+from scoressl_jax import build, class_prior, pipeline
 from scoressl_jax.adoption import flat
 from scoressl_jax.config import default_config
 from scoressl_jax.data import digits, folder, tfds
 from scoressl_jax.data.dataset import make_dataset
+from scoressl_jax.errors import UserError
 from scoressl_jax.evaluation import classification, likelihood
 from scoressl_jax.fields import get
 from scoressl_jax.main import load_config, module_of, parse
@@ -31,7 +33,27 @@ from scoressl_jax.sampling.loop import image_keys
 from scoressl_jax.validation import validate
 
 ROOT = Path(__file__).resolve().parent.parent
-PATHS = {path.stem: path for path in sorted((ROOT / "configs").glob("*.py")) if path.stem != "moons_dlsm"}
+FILES = {path.stem: path for path in sorted((ROOT / "configs").glob("*.py"))}
+PATHS = {name: path for name, path in FILES.items() if name != "moons_dlsm"}
+
+
+def presets_of(path):
+    """What --config.preset may be for a file, its default first, as the line says that refuses another."""
+    try:
+        load_config(str(path), "nonesuch")
+    except UserError as error:
+        named = re.search(r"preset 'nonesuch': choose (.+)", str(error))
+        return named[1].split(" or ") if named else []
+
+
+PRESETS = {name: presets_of(path) for name, path in FILES.items()}
+EXPERIMENTS = {  # arguments of load_config
+    name + (f"-{preset}" if preset else ""): (str(path), *([preset] if preset else []))
+    for name, path in PATHS.items()
+    for preset in ("", *PRESETS[name][1:])
+}
+OWN_DATA = "digits"  # start of the names of those whose data are not a published set
+CHOSEN = {"preset"}  # fields that the file itself reads
 SETS = {  # training images, height, channels, classes
     "mnist": (60_000, 28, 1, 10),
     "svhn_cropped": (73_257, 32, 3, 10),
@@ -87,6 +109,20 @@ def test_command_of_the_docstring(name):
     assert config == load_config(f"configs/{name}.py")
 
 
+@pytest.mark.parametrize("name", FILES)
+def test_every_preset_can_be_chosen_and_the_first_is_the_default(name):
+    path = f"configs/{name}.py"
+    assert load_config(path).preset == (PRESETS[name] or [""])[0]
+    for preset in PRESETS[name]:
+        config = parse([f"--config={path}", "--workdir=runs/x", f"--config.preset={preset}"])[0]
+        assert config == load_config(path, preset)
+        assert config.preset == preset
+        if name in PATHS:
+            validate(config)
+    with pytest.raises(UserError, match="preset 'nonesuch'"):
+        parse([f"--config={path}", "--workdir=runs/x", "--config.preset=nonesuch"])
+
+
 def test_moons_are_the_only_experiment_of_another_kind():
     others = {path.stem for path in (ROOT / "configs").glob("*.py")} - PATHS.keys()
     assert [module_of(load_config(f"configs/{name}.py"), "config").__name__ for name in others] == [
@@ -110,21 +146,28 @@ LABELS = {  # labelled and unlabelled images, as the papers have them
 }
 
 
-@pytest.mark.parametrize("name", [name for name in PATHS if not name.startswith("digits")])
+@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if not name.startswith(OWN_DATA)])
 def test_data_of_full_size_fit(name, monkeypatch):
     monkeypatch.setattr(tfds, "load_tfds", lambda name, *_: images(name, *SETS[name]))
-    experiment = build.build(load_config(f"configs/{name}.py"))
+    experiment, stem = build.build(load_config(*EXPERIMENTS[name])), name.split("-")[0]
     split = experiment.split
-    assert name.endswith("_score") or (len(split.labeled), len(split.unlabeled)) == LABELS[name]
+    assert stem.endswith("_score") or (len(split.labeled), len(split.unlabeled)) == LABELS[stem]
+    if stem != name:
+        return  # a preset has a network of its own
     three_levels = dict(multipliers=(1, 2, 2), attention=(14,))
     body = NCSNpp(blocks=8) if name.startswith("cifar") else NCSNpp(**three_levels if name.startswith("mnist") else {})
     assert experiment.score_network.body == body
 
 
-@pytest.mark.parametrize("name", [name for name in PATHS if not name.startswith("digits")])
+def score_of(name):
+    """The experiment that trains the score network of the set, in the same preset."""
+    stem, *preset = name.split("-")
+    return "-".join([f"{stem.split('_')[0].replace('cifar100', 'cifar10')}_score", *preset])
+
+
+@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if score_of(name) in EXPERIMENTS])
 def test_score_network_of_the_set_can_be_taken(name):
-    config, source = load_config(f"configs/{name}.py"), name.split("_")[0].replace("cifar100", "cifar10")
-    other = load_config(f"configs/{source}_score.py")
+    config, other = (load_config(*EXPERIMENTS[each]) for each in (name, score_of(name)))
     assert (config.score, config.sde) == (other.score, other.sde)
 
 
@@ -158,7 +201,7 @@ def shrunk(config):
     config = config.copy_and_resolve_references()
     data, score, classifier, evaluation = config.data, config.score, config.classifier, config.evaluation
     data.num_labels = data.num_labels and 20
-    data.num_positive = data.num_positive and 4
+    data.num_positive, data.prior_steps = data.num_positive and 4, 2
     score.update(width=4, blocks=1, embedding=2, batch_size=4, steps=2, warmup=1)
     score.multipliers, score.attention = (1,), ()  # the middle has attention
     classifier.update(width=4, widen=1, embedding=2, batch_size=4, unlabeled_batch_size=4, steps=2, warmup=1)
@@ -241,7 +284,8 @@ def read_by(tmp_path_factory):
                 lowered, arguments = prepared(job)
                 return arguments[0].params, pool.submit(take_step, lowered, arguments)
 
-            params, step = once(job.name, job.name != "score" and run.experiment.num_classes, start)
+            kind = "judge" if job.name.startswith("class_prior") else job.name  # judges of the same two classes
+            params, step = once(kind, kind != "score" and run.experiment.num_classes, start)
             used.append(step)
             return params, {}
 
@@ -261,11 +305,12 @@ def read_by(tmp_path_factory):
             patch.setattr(resnet, "STAGES", dict.fromkeys(resnet.STAGES, (1,)))
             patch.setattr(build, "validate", lambda config: None)
             patch.setattr(pipeline, "adopt_config", lambda *_: None)
-            patch.setattr(pipeline, "train_stage", train_stage)
+            for module in (pipeline, class_prior):
+                patch.setattr(module, "train_stage", train_stage)
+                patch.setattr(module, "Judge", NoJudge)
             patch.setattr(pipeline, "generate", generate)
             patch.setattr(pipeline, "predictors", no_predictors)
             patch.setattr(likelihood, "bits_per_dim", lambda keys, score_fn, sde, images, *plan: jnp.zeros(len(images)))
-            patch.setattr(pipeline, "Judge", NoJudge)
             patch.setattr(classification, "batched", lambda fn, batch, *arrays: fn(*arrays))
             patch.setattr(classification, "diffuse", lambda sde, images, t, seed: images.astype(np.float32))
             patch.setattr(pipeline, "STAGES", pipeline.STAGES[:-1])  # the report reads files alone
@@ -280,7 +325,7 @@ def read_by(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def read_by_experiment(read_by):
-    return functools.cache(lambda name: read_by(load_config(str(PATHS[name])), command_of(name)[2]))
+    return functools.cache(lambda name: read_by(load_config(*EXPERIMENTS[name]), command_of(name.split("-")[0])[2]))
 
 
 def fields(config):
@@ -290,12 +335,13 @@ def fields(config):
 def idle(config, read):
     """Fields that differ from the default and are not among those read."""
     default = fields(default_config())
-    return {name for name, value in fields(config).items() if name not in default or value != default[name]} - read
+    changed = {name for name, value in fields(config).items() if name not in default or value != default[name]}
+    return changed - read - CHOSEN
 
 
-@pytest.mark.parametrize("name", PATHS)
+@pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_stage_takes_a_step_and_every_field_that_the_file_sets_is_read(name, read_by_experiment):
-    assert idle(load_config(f"configs/{name}.py"), read_by_experiment(name)) == set()
+    assert idle(load_config(*EXPERIMENTS[name]), read_by_experiment(name)) == set()
 
 
 def test_every_field_there_is_is_read_by_some_run(read_by, read_by_experiment):
@@ -303,8 +349,10 @@ def test_every_field_there_is_is_read_by_some_run(read_by, read_by_experiment):
     config.sde.name, config.score.network, config.classifier.network = "vp", "mlp", "mlp"
     config.data.name, config.data.path = "folder", "images"
     config.sampling.sampler = "ode"
-    read = read_by(config, "run").union(*(read_by_experiment(name) for name in PATHS))
-    assert fields(default_config()).keys() - read == set()
+    estimating = load_config("configs/digits_pu.py")
+    estimating.data.class_prior = 0.0
+    runs = read_by(config, "run"), read_by(estimating, "run"), *(read_by_experiment(name) for name in EXPERIMENTS)
+    assert fields(default_config()).keys() - frozenset().union(*runs) == CHOSEN
 
 
 def test_a_field_that_nothing_reads_is_caught(read_by):
