@@ -6,19 +6,25 @@ images, 3 runs. The paper's hardware: a Tesla T4; a GPU or TPU is needed.
     python -m scoressl_jax.main --config=configs/mnist_pu.py --workdir=runs/mnist_pu \
         --config.data.download=True --config.score.init_from=run:runs/mnist_score
 
-init_from takes a run of mnist_score.py; without it the score network is trained first.
+init_from takes a run of mnist_score.py; without it the score network is trained first. Two CPU cores are enough for
+--config.preset=cpu (under an hour) and fast (ten minutes), with small networks of ours. --config.data.class_prior=0
+has the share of odd digits estimated.
 """
 
 from scoressl_jax import recipes
 from scoressl_jax.config import default_config
 
 
-def get_config():
+def get_config(preset="paper"):
     config = default_config()
     config.regime, config.data.name = "pu", "mnist"
     config.data.positive_classes, config.data.num_positive = (1, 3, 5, 7, 9), 1000
     config.data.class_prior = (30_508 - 1000) / (60_000 - 1000)  # 30,508 training images are odd
-    recipes.mnist_score(config)
-    recipes.denoising_assisted(config, steps=100_000)
+    recipes.choose(config, preset, {"paper": paper, "cpu": recipes.mnist_cpu, "fast": recipes.mnist_fast})
     config.classifier.terms.prior = 1.0
     return config
+
+
+def paper(config):
+    recipes.mnist_score(config)
+    recipes.denoising_assisted(config, steps=100_000)

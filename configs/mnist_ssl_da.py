@@ -6,16 +6,21 @@ Sastry et al. 2023, "Training Diffusion Classifiers with Denoising Assistance", 
     python -m scoressl_jax.main --config=configs/mnist_ssl_da.py --workdir=runs/mnist_ssl_da \
         --config.data.download=True --config.score.init_from=run:runs/mnist_score
 
-init_from takes a run of mnist_score.py; without it the score network is trained first.
+init_from takes a run of mnist_score.py; without it the score network is trained first. Two CPU cores are enough for
+--config.preset=cpu (under an hour) and fast (ten minutes), with small networks of ours.
 """
 
 from scoressl_jax import recipes
 from scoressl_jax.config import default_config
 
 
-def get_config():
+def get_config(preset="paper"):
     config = default_config()
     config.data.name, config.data.num_labels = "mnist", 1000
+    recipes.choose(config, preset, {"paper": paper, "cpu": recipes.mnist_cpu, "fast": recipes.mnist_fast})
+    return config
+
+
+def paper(config):
     recipes.mnist_score(config)
     recipes.denoising_assisted(config, steps=100_000)
-    return config

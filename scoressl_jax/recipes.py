@@ -79,9 +79,9 @@ def denoising_assisted(config, steps):
     config.sampling.scale = 1.0
 
 
-def all_labels(config, kind):
+def all_labels(config, kind, steps=150_000):
     """Cross-entropy on every label of CIFAR-10 with a noisy or denoising-assisted classifier (2023, section 3)."""
-    wrn_28_2(config, steps=150_000, learning_rate=3e-4, weight_decay=0.05)
+    wrn_28_2(config, steps, learning_rate=3e-4, weight_decay=0.05)
     config.regime, config.data.num_labels = "supervised", 0
     config.classifier.update(kind=kind, batch_size=512, random_flip=True)  # flips are ours
     config.classifier.terms.update(ce_tau=0.0, pseudo=0.0, temporal=0.0)
@@ -119,13 +119,48 @@ def judge(config, steps, depth):
     config.evaluation.cas_steps = steps if config.sampling.count >= 10_000 else 0
 
 
-def mnist_cpu(config):
-    """The score network of MNIST for two CPU cores, ours: 28x28, then halved twice. `fast` is for ten minutes."""
+# For two CPU cores, ours
+
+
+def small(config, score_steps, classifier_steps):
+    """Networks and training that suit small images and little time; docs/experiments.md says what was tried.
+
+    The score network keeps the full resolution, without which it learns slowly; the classifier does without it.
+    """
+    score, classifier = config.score, config.classifier
+    score.update(width=16, multipliers=(1, 1), batch_size=16, steps=score_steps)
+    score.update(learning_rate=4e-3, warmup=100, ema=0.995)
+    classifier.update(depth=10, widen=2, patch=2, batch_size=16, unlabeled_batch_size=32, steps=classifier_steps)
+    classifier.update(learning_rate=3e-3, warmup=100, ema=0.99, threshold=0.95)
+    config.sampling.count = 1000
+    config.evaluation.update(judge_depth=10, judge_widen=2, judge_patch=2, reference="test")
+
+
+def small_mnist(config, score_steps, classifier_steps, judge_steps):
+    small(config, score_steps, classifier_steps)
     config.sde.sigma_max = 16.0  # the largest distance between two training images
-    config.score.update(width=16, multipliers=(1, 2, 2), batch_size=32, steps=3000, learning_rate=4e-3, warmup=100)
-    config.score.ema = 0.995
-    config.classifier.update(depth=10, widen=2, patch=2, random_shift=2, ema=0.995, warmup=100)
-    config.classifier.update(batch_size=32, unlabeled_batch_size=64, steps=2000, learning_rate=3e-3, threshold=0.95)
-    config.sampling.update(count=1000, scale=4.0)
-    config.evaluation.update(judge_steps=2500, judge_depth=10, judge_widen=2, judge_patch=2, batch_size=64)
-    config.evaluation.reference = "test"
+    config.classifier.random_shift = 2
+    config.evaluation.judge_steps = judge_steps
+
+
+def mnist_cpu(config):
+    """Under an hour."""
+    small_mnist(config, score_steps=8000, classifier_steps=4000, judge_steps=3000)
+
+
+def mnist_fast(config):
+    """Ten minutes."""
+    small_mnist(config, score_steps=1500, classifier_steps=600, judge_steps=600)
+
+
+def small_score_ssl(config, steps):
+    """What score_ssl has of its own, on a small network."""
+    config.classifier.update(kind="noisy", steps=steps)
+    config.classifier.terms.update(ce_tau=0.0, dlsm=1.0, pseudo_dlsm=1.0, denoising=50.0)
+
+
+def small_all_labels(config, kind, steps):
+    """Cross-entropy on every label with a noisy or denoising-assisted classifier."""
+    config.regime, config.data.num_labels = "supervised", 0
+    config.classifier.update(kind=kind, batch_size=64, steps=steps)
+    config.classifier.terms.update(ce_tau=0.0, pseudo=0.0, temporal=0.0)
