@@ -30,7 +30,7 @@ def default_config():
     config.data = ConfigDict(
         dict(
             name="digits",  # digits, npz, folder, or a TFDS image classification set (mnist, svhn_cropped, cifar10 ...)
-            path="",  # file of npz, directory of folder, data directory of TFDS ("" is TFDS's own)
+            path="",  # file of npz, or directory of its parts; directory of folder, data directory of TFDS ("" is TFDS's own)
             download=False,  # TFDS: download and prepare the set when it is not there
             image_size=0,  # folder: resize to this size, 0 keeps the images' own
             num_labels=100,  # labelled images in all, balanced over classes; 0 keeps every label there is
