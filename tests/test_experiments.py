@@ -143,6 +143,8 @@ LABELS = {  # labelled and unlabelled images, as the papers have them
     "mnist_ssl": (1000, 59_000),
     "mnist_ssl_da": (1000, 59_000),
     "mnist_pu": (1000, 59_000),
+    "mnist_da": (60_000, 0),
+    "mnist_noisy": (60_000, 0),
 }
 
 
