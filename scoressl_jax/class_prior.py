@@ -50,9 +50,9 @@ def halves_scored(run):
 
 def class_prior(run):
     """The share that config.data.class_prior gives or, where that is 0, its estimate, kept in class_prior.npz and
-    recorded; None where the regime needs none."""
+    recorded; None where no term needs it."""
     given, path = run.config.data.class_prior, run.workdir / "class_prior.npz"
-    if run.config.regime != "pu" or given:
+    if not run.config.classifier.terms.prior or given:
         return given or None
     if not path.exists():
         print("estimating the share of positives among the unlabelled images")

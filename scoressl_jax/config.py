@@ -30,7 +30,8 @@ def default_config():
     config.data = ConfigDict(
         dict(
             name="digits",  # digits, npz, folder, or a TFDS image classification set (mnist, svhn_cropped, cifar10 ...)
-            path="",  # file of npz, or directory of its parts; directory of folder, data directory of TFDS ("" is TFDS's own)
+            # File of npz, or directory of its parts; directory of folder; data directory of TFDS ("" is TFDS's own).
+            path="",
             download=False,  # TFDS: download and prepare the set when it is not there
             image_size=0,  # folder: resize to this size, 0 keeps the images' own
             num_labels=100,  # labelled images in all, balanced over classes; 0 keeps every label there is
@@ -102,6 +103,7 @@ def default_config():
             times="stratified",
             random_flip=False,
             random_shift=0,  # move each image by up to so many pixels, up or down and left or right
+            random_affine=0.0,  # rotate, zoom and shear each: entries of the map up to so much from the identity's
             # Weight of each term of the objective (losses/objective.py says what they are); 0 leaves it out.
             terms=dict(
                 ce=1.0, ce_tau=1.0, dlsm=0.0, pseudo=1.0, pseudo_dlsm=0.0, denoising=0.0, temporal=50.0, prior=0.0

@@ -6,6 +6,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from scoressl_jax import guidance
+from scoressl_jax.data.augmentation import augmented
 from scoressl_jax.evaluation.judge import judge_loss, judge_network
 from scoressl_jax.losses.objective import UNLABELED_TERMS, Objective
 from scoressl_jax.losses.score_matching import denoising_score_matching, sample_times
@@ -14,24 +15,12 @@ from scoressl_jax.training.state import init_state, make_optimizer
 from scoressl_jax.training.step import make_update
 
 
-def shifted(x, key, most):
-    """Images `[B, H, W, C]`, each moved by up to `most` whole pixels along either axis; what comes in at the edges is
-    reflected."""
-    b, *shape = x.shape
-    padded = jnp.pad(x, ((0, 0), (most, most), (most, most), (0, 0)), mode="reflect")
-    starts = jax.random.randint(key, (b, 2), 0, 2 * most + 1)
-    return jax.vmap(lambda image, start: jax.lax.dynamic_slice(image, (*start, 0), shape))(padded, starts)
-
-
-def make_batch_fn(random_flip=False, random_shift=0):
-    """Batches of float images in [0, 1] from uint8 arrays, each with its labels: y of `x`, y_hidden of `x_u`."""
+def make_batch_fn(*augment):
+    """Batches of float images in [0, 1] from uint8 arrays, each with its labels: y of `x`, y_hidden of `x_u`.
+    `augment`: flip, shift and affine of `augmented`."""
 
     def images(arrays, indices, key):
-        x = arrays["x"][indices].astype(jnp.float32) / 255.0
-        if random_flip:
-            flip = jax.random.bernoulli(key, 0.5, (x.shape[0], 1, 1, 1))
-            x = jnp.where(flip, x[:, :, ::-1], x)
-        return shifted(x, jax.random.fold_in(key, 1), random_shift) if random_shift else x
+        return augmented(arrays["x"][indices].astype(jnp.float32) / 255.0, key, *augment)
 
     def make_batch(arrays, indices, key):
         key_l, key_u = jax.random.split(key)
@@ -147,7 +136,7 @@ def classifier_job(experiment, score_params, class_prior=None):
         pools,
         batch_sizes,
         frozen=score_params,
-        augment=(c.random_flip, c.random_shift),
+        augment=(c.random_flip, c.random_shift, c.random_affine),
     )
 
 
@@ -166,7 +155,8 @@ def positive_job(experiment, half):
     """Labelled positives (1) against unlabelled images (0), half of either, both equally often; class_prior.py."""
     data, config, split = experiment.dataset, experiment.config, experiment.split
     positive, unlabeled = split.labeled[half::2], split.unlabeled[half::2]
-    pool = np.concatenate([np.resize(positive, len(unlabeled)), unlabeled])
+    most = max(len(positive), len(unlabeled))
+    pool = np.concatenate([np.resize(positive, most), np.resize(unlabeled, most)])
     is_labeled = np.isin(np.arange(len(data.x_train)), split.labeled).astype(np.int32)
     return measuring_job(f"class_prior_{half}", config, data.x_train, is_labeled, 2, config.data.prior_steps, pool)
 

@@ -92,7 +92,7 @@ NOT_NEGATIVE = (
     "evaluation.likelihood_images",
     "training.max_rollbacks",
 )
-BELOW_ONE = ("score.ema", "classifier.ema", "score.dropout")
+BELOW_ONE = ("score.ema", "classifier.ema", "score.dropout", "classifier.random_affine")
 FRACTIONS = ("evaluation.accuracy_t", "evaluation.gradient_t", "classifier.tau", "classifier.threshold")
 
 
