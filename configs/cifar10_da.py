@@ -9,15 +9,26 @@ The paper's hardware: an A40 (two for the samples); a GPU or TPU is needed.
 
 checkpoint_12 is the released one of cifar10_ncsnpp_deep_continuous, as in the paper. init_from also takes
 score_sde_torch:FILE.pth or run:runs/cifar10_score (cifar10_score.py); without it the score network is trained first.
+
+Two CPU cores are enough for --config.preset=cpu: small networks of ours, about an hour, far from the paper's figures.
 """
 
 from scoressl_jax import recipes
 from scoressl_jax.config import default_config
 
 
-def get_config():
+def get_config(preset="paper"):
     config = default_config()
     config.data.name = "cifar10"
+    recipes.choose(config, preset, {"paper": paper, "cpu": cpu})
+    return config
+
+
+def paper(config):
     recipes.cifar10_score(config)
     recipes.all_labels(config, "denoising_assisted")
-    return config
+
+
+def cpu(config):
+    recipes.cifar10_cpu(config)
+    recipes.small_all_labels(config, "denoising_assisted", steps=6000)

@@ -8,17 +8,23 @@ Sastry et al. 2023, "Training Diffusion Classifiers with Denoising Assistance", 
 
 checkpoint_12 is the released one of cifar10_ncsnpp_deep_continuous, as in the paper. init_from also takes
 score_sde_torch:FILE.pth or run:runs/cifar10_score (cifar10_score.py); without it the score network is trained first.
+
+Two CPU cores are enough for --config.preset=cpu: small networks of ours, about an hour, far from the paper's figures.
 """
 
 from scoressl_jax import recipes
 from scoressl_jax.config import default_config
 
 
-def get_config():
+def get_config(preset="paper"):
     config = default_config()
     config.data.name, config.data.num_labels = "cifar10", 4000
+    recipes.choose(config, preset, {"paper": paper, "cpu": recipes.cifar10_cpu})
+    return config
+
+
+def paper(config):
     recipes.cifar10_score(config)
     recipes.denoising_assisted(config, steps=200_000)
     config.classifier.random_flip = True  # not stated
     recipes.judge(config, steps=20_000, depth=28)
-    return config
