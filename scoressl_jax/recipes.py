@@ -141,6 +141,7 @@ def small_mnist(config, score_steps, classifier_steps, judge_steps):
     config.sde.sigma_max = 16.0  # the largest distance between two training images
     config.classifier.update(random_shift=2, random_affine=0.2)
     config.evaluation.judge_steps = judge_steps
+    config.data.prior_steps = 300
 
 
 def mnist_cpu(config):
