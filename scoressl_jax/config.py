@@ -40,7 +40,7 @@ def default_config():
             positive_classes=(),  # pu: classes that count as positive
             num_positive=0,  # pu: labelled positives
             class_prior=0.0,  # pu: share of positives among the unlabelled images; 0 estimates it
-            prior_steps=600,  # of each of the two classifiers that estimate it
+            prior_steps=300,  # of each of the two classifiers that estimate it
         )
     )
     config.sde = ConfigDict(
@@ -109,6 +109,8 @@ def default_config():
                 ce=1.0, ce_tau=1.0, dlsm=0.0, pseudo=1.0, pseudo_dlsm=0.0, denoising=0.0, temporal=50.0, prior=0.0
             ),
             tau=0.01,
+            # denoising_assisted: False spares the score network at tau, where denoising changes next to nothing.
+            denoise_tau=True,
             threshold=0.8,
             dlsm_power=1.0,
             temporal_delta=0.1,

@@ -131,9 +131,11 @@ def small(config, score_steps, classifier_steps):
     score.update(width=16, multipliers=(1, 1), batch_size=16, steps=score_steps)
     score.update(learning_rate=4e-3, warmup=100, ema=0.995)
     classifier.update(depth=10, widen=1, patch=2, batch_size=16, unlabeled_batch_size=32, steps=classifier_steps)
-    classifier.update(learning_rate=8e-3, warmup=100, ema=0.99, threshold=0.9)
+    classifier.update(learning_rate=8e-3, warmup=100, ema=0.99, threshold=0.9, denoise_tau=False)
+    classifier.terms.temporal = 0.0  # docs/experiments.md
     config.sampling.count = 1000
     config.evaluation.update(judge_depth=10, judge_widen=2, judge_patch=2, reference="test")
+    config.evaluation.update(times=11, curve_images=500, likelihood_images=16)
 
 
 def small_mnist(config, score_steps, classifier_steps, judge_steps):
@@ -141,7 +143,6 @@ def small_mnist(config, score_steps, classifier_steps, judge_steps):
     config.sde.sigma_max = 16.0  # the largest distance between two training images
     config.classifier.update(random_shift=2, random_affine=0.2)
     config.evaluation.judge_steps = judge_steps
-    config.data.prior_steps = 300
 
 
 def mnist_cpu(config):
@@ -151,7 +152,8 @@ def mnist_cpu(config):
 
 def mnist_fast(config):
     """Ten minutes."""
-    small_mnist(config, score_steps=1500, classifier_steps=600, judge_steps=600)
+    small_mnist(config, score_steps=1200, classifier_steps=1200, judge_steps=600)
+    config.sampling.count = 300
 
 
 def cifar10_cpu(config):
@@ -166,11 +168,11 @@ def cifar10_cpu(config):
 def small_score_ssl(config, steps):
     """What score_ssl has of its own, on a small network."""
     config.classifier.update(kind="noisy", steps=steps)
-    config.classifier.terms.update(ce_tau=0.0, dlsm=1.0, pseudo_dlsm=1.0, denoising=50.0)
+    config.classifier.terms.update(ce_tau=0.0, dlsm=1.0, pseudo_dlsm=1.0, denoising=50.0, temporal=50.0)
 
 
 def small_all_labels(config, kind, steps):
     """Cross-entropy on every label with a noisy or denoising-assisted classifier."""
     config.regime, config.data.num_labels = "supervised", 0
     config.classifier.update(kind=kind, batch_size=64, steps=steps)
-    config.classifier.terms.update(ce_tau=0.0, pseudo=0.0, temporal=0.0)
+    config.classifier.terms.update(ce_tau=0.0, pseudo=0.0)

@@ -5,9 +5,12 @@ from types import SimpleNamespace
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
+import tiny
 
+from scoressl_jax import build
 from scoressl_jax.config import default_config
-from scoressl_jax.jobs import build_objective, can_judge, make_batch_fn, positive_job
+from scoressl_jax.jobs import build_objective, can_judge, classifier_job, make_batch_fn, positive_job, score_job
 
 
 def batch_of(key=0, augment=()):
@@ -69,3 +72,21 @@ def test_what_estimates_the_class_prior_is_trained_on_half_of_the_images():
         assert sorted(drawn[labels[drawn] == 0]) == list(unlabeled)
         assert (labels[drawn] == 1).sum() == len(unlabeled)
         assert (job.name, job.steps) == (f"class_prior_{half}", config.data.prior_steps)
+
+
+def test_sparing_the_score_network_at_tau_changes_what_is_seen_there_a_little_and_nothing_else():
+    config = tiny.get_config()
+    config.classifier.steps, config.classifier.temporal_delta = 1, 0.05
+    logs = []
+    for denoise_tau in (True, False):
+        config.classifier.denoise_tau = denoise_tau
+        experiment = build.build(config)
+        params = score_job(experiment).init_state().params
+        job = classifier_job(experiment, params)
+        indices = jax.tree.map(lambda found: found[0], job.indices(0, 0, 1))
+        state = job.init_state()
+        logs.append(jax.jit(job.update)(state, job.arrays, params, indices, jax.random.key(0))[1])
+    for name in ("ce", "temporal"):
+        assert logs[0][name] == pytest.approx(float(logs[1][name]), rel=1e-5)
+    assert logs[0]["ce_tau"] == pytest.approx(float(logs[1]["ce_tau"]), rel=1e-2)
+    assert logs[0]["ce_tau"] != logs[1]["ce_tau"]

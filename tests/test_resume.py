@@ -35,10 +35,10 @@ def truncate_data(folder):
             file.truncate(path.stat().st_size // 2)
 
 
-def test_killed_four_times(program, first_run, tiny, tmp_path, assert_same_run):
-    """In the score stage, at its end, in the classifier stage, and while samples are drawn."""
+def test_killed_three_times(program, first_run, tiny, tmp_path, assert_same_run):
+    """In the score stage, in the classifier stage, and while samples are drawn."""
     workdir, kept = tmp_path / "run", {"score": [], "classifier": []}
-    for stage, step, words in (("score", 120, ""), ("score", 400, ""), ("classifier", 120, ""), (None, 0, "sample:")):
+    for stage, step, words in (("score", 120, ""), ("classifier", 120, ""), (None, 0, "sample:")):
         outcome = program.stop_at(signal.SIGKILL, workdir, *tiny, stage=stage, step=step, words=words)
         assert outcome.code == -signal.SIGKILL
         for name, rows in kept.items():

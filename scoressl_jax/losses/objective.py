@@ -45,10 +45,11 @@ class Objective:
     def wants(self, *terms):
         return any(self.weights.get(term, 0) for term in terms)
 
-    def __call__(self, classifier_fn, score_fn, batch, key):
+    def __call__(self, classifier_fn, score_fn, batch, key, classifier_at_tau=None):
         """Loss and logs of one batch: `x`, `y` labelled; with unlabelled terms `x_u`, and `y_u` for logs alone.
 
-        Every view of every image goes through the classifier in one batch, and those that DLSM compares in a second.
+        Every view of every image goes through the classifier in one batch, and those that DLSM compares in a second;
+        those at tau in one of their own where `classifier_at_tau`, a cheaper form of the same classifier, is given.
         """
         key_l, key_u = jax.random.split(key)
         views, noises = self._labeled_views(batch["x"], key_l)
@@ -66,7 +67,9 @@ class Objective:
             views["u_hat"] = (x_t + std**2 * scores["u_t"], t)
 
         with_grad = [n for n, term in (("l_t", "dlsm"), ("u_t", "pseudo_dlsm")) if self.wants(term)]
-        outputs = over_views(classifier_fn, {n: v for n, v in views.items() if n not in with_grad})
+        at_tau = [n for n in views if n.endswith("_tau")] if classifier_at_tau else []
+        outputs = over_views(classifier_fn, {n: v for n, v in views.items() if n not in (*with_grad, *at_tau)})
+        outputs |= over_views(classifier_at_tau, {n: views[n] for n in at_tau})
         labels, mask = {"l_t": batch["y"]}, None
         if "u_tau" in outputs:
             labels["u_t"], mask = pseudo_labels(outputs["u_tau"][0], self.threshold)

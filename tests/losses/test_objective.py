@@ -325,3 +325,29 @@ def test_pseudo_accuracy_counts_confident_images_with_known_labels(runs, unlabel
 def test_the_score_network_gets_no_gradient(runs):
     assert runs["all"].score_grad == 0
     assert np.abs(runs["all"].grads["a"]).max() > 0
+
+
+def test_views_at_tau_and_no_others_go_through_the_classifier_given_for_them():
+    """Those of labelled and of unlabelled images; given the same classifier twice, every figure stays as it is."""
+    weights = dict.fromkeys(("ce", "ce_tau", "pseudo", "prior", "temporal"), 1.0)
+    objective = Objective(SDE, weights, tau=TAU, threshold=0.5, prior=PRIOR)
+    batch, key = jax.tree.map(jnp.float32, BATCH), jax.random.key(0)
+    batch |= {name: jnp.asarray(BATCH[name]) for name in ("y", "y_u")}
+    seen = {"all": [], "others": [], "at tau": []}
+
+    def recording(name):
+        def classifier_fn(x, t):
+            seen[name] += np.asarray(t).tolist()
+            return classifier(PARAMETERS)(x, t)
+
+        return classifier_fn
+
+    score_fn = lambda x, t: -x  # noqa: E731
+    together = objective(recording("all"), score_fn, batch, key)
+    apart = objective(recording("others"), score_fn, batch, key, recording("at tau"))
+    assert len(seen["at tau"]) == len(batch["x"]) + len(batch["x_u"])
+    np.testing.assert_allclose(seen["at tau"], TAU, rtol=1e-6)
+    assert not np.isclose(seen["others"], TAU, rtol=1e-6).any()
+    assert sorted(seen["all"]) == sorted(seen["others"] + seen["at tau"])
+    for found, expected in zip(jax.tree.leaves(apart), jax.tree.leaves(together), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
