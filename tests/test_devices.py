@@ -59,7 +59,9 @@ def test_eight_devices_have_the_losses_of_one(trained):
     assert_same_losses(trained[1], trained[8])
 
 
-@pytest.mark.parametrize(("wrote", "env"), [(8, ONE), pytest.param(1, EIGHT, marks=pytest.mark.slow)], ids=["8 to 1", "1 to 8"])
+@pytest.mark.parametrize(
+    ("wrote", "env"), [pytest.param(8, ONE, id="8 to 1"), pytest.param(1, EIGHT, id="1 to 8", marks=pytest.mark.slow)]
+)
 def test_a_checkpoint_goes_on_with_other_devices(wrote, env, trained, program, tmp_path):
     workdir = shutil.copytree(trained[wrote], tmp_path / "run")
     for stage in ("score", "classifier"):
