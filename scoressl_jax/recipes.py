@@ -135,7 +135,7 @@ def small(config, score_steps, classifier_steps):
     classifier.terms.temporal = 0.0  # docs/experiments.md
     config.sampling.count = 1000
     config.evaluation.update(judge_depth=10, judge_widen=2, judge_patch=2, reference="test")
-    config.evaluation.update(times=11, curve_images=500, likelihood_images=16)
+    config.evaluation.update(times=11, curve_images=500, likelihood_images=0)
 
 
 def small_mnist(config, score_steps, classifier_steps, judge_steps):
@@ -147,13 +147,14 @@ def small_mnist(config, score_steps, classifier_steps, judge_steps):
 
 def mnist_cpu(config):
     """Under an hour."""
-    small_mnist(config, score_steps=8000, classifier_steps=4000, judge_steps=3000)
+    small_mnist(config, score_steps=6000, classifier_steps=8000, judge_steps=3000)
 
 
 def mnist_fast(config):
     """Ten minutes."""
-    small_mnist(config, score_steps=1200, classifier_steps=1200, judge_steps=600)
+    small_mnist(config, score_steps=1000, classifier_steps=900, judge_steps=600)
     config.sampling.count = 300
+    config.evaluation.cas_steps = 0
 
 
 def cifar10_cpu(config):
