@@ -37,8 +37,8 @@ def losses(workdir, stage):
     return {row["step"]: row["loss"] for row in read_metrics(workdir) if row["stage"] == stage}
 
 
-def assert_same_losses(one, other):
-    for stage in ("score", "classifier"):
+def assert_same_losses(one, other, stages=("score", "classifier")):
+    for stage in stages:
         expected, found = losses(one, stage), losses(other, stage)
         assert list(found) == list(expected) == [1, 2, 3, 4, 5, 6]
         np.testing.assert_allclose(list(found.values()), list(expected.values()), rtol=1e-5, err_msg=stage)
@@ -79,28 +79,45 @@ def test_batches_that_eight_devices_cannot_share(program, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_two_processes_run_as_one(trained, program, tmp_path):
-    """Each has its own output; workdir is shared, and the first one alone writes metrics and results there."""
-    flags = (*FLAGS, "--config.evaluation.judge_steps=2", "--config.evaluation.cas_steps=0")
+@pytest.fixture
+def two_processes(program, tmp_path):
+    """flags -> (workdir, outcome of each) of two processes as one; each has its own output, workdir is shared."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     group = {"JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{port}", "JAX_NUM_PROCESSES": "2", "NPROC": "16"}
     workdir, processes = tmp_path / "run", []
     workdir.mkdir()
-    try:
+
+    def run(*flags):
         for i in range(2):
             link = tmp_path / f"process{i}"
             link.symlink_to(workdir)
             processes.append(program.start(link, *flags, JAX_PROCESS_ID=str(i), **group))
         outcomes = [program.finish(process) for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    assert [outcome.code for outcome in outcomes] == [0, 0], outcomes[0].err + outcomes[1].err
-    assert_same_losses(trained[1], workdir)
+        assert [outcome.code for outcome in outcomes] == [0, 0], outcomes[0].err + outcomes[1].err
+        return workdir, outcomes
+
+    yield run
+    for process in processes:
+        process.kill()
+
+
+def test_two_processes_train_as_one(trained, two_processes):
+    """The first one alone writes metrics and results."""
+    workdir, outcomes = two_processes(*FLAGS, "--mode=train_score")
+    assert_same_losses(trained[1], workdir, ("score",))
     assert "score: 100%" in outcomes[0].out
     assert "score" not in outcomes[1].out
+    assert len(list((workdir / "logs" / "score").iterdir())) == 1
+
+
+@pytest.mark.slow
+def test_two_processes_run_as_one(trained, two_processes, program):
+    """Every stage, and samples that one process draws too."""
+    flags = (*FLAGS, "--config.evaluation.judge_steps=2", "--config.evaluation.cas_steps=0")
+    workdir, _ = two_processes(*flags)
+    assert_same_losses(trained[1], workdir)
     results = json.loads((workdir / "results.json").read_text())
     assert results["classifier"]["steps"] == 6
     assert {"class_agreement", "judge_accuracy"} <= set(results["samples"])

@@ -7,6 +7,7 @@ import re
 import signal
 
 import numpy as np
+import pytest
 
 from scoressl_jax.training.metrics import read_metrics
 
@@ -35,6 +36,7 @@ def truncate_data(folder):
             file.truncate(path.stat().st_size // 2)
 
 
+@pytest.mark.slow
 def test_killed_three_times(program, first_run, tiny, tmp_path, assert_same_run):
     """In the score stage, in the classifier stage, and while samples are drawn."""
     workdir, kept = tmp_path / "run", {"score": [], "classifier": []}

@@ -82,6 +82,7 @@ def stood_in(reproduce, tmp_path):
     return call
 
 
+@pytest.mark.slow
 def test_a_budget_that_is_too_small_then_the_same_command(home, reproduce):
     ended = reproduce("small.py", 3)
     assert ended.returncode == 75, ended.stderr
