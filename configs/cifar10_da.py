@@ -20,15 +20,5 @@ from scoressl_jax.config import default_config
 def get_config(preset="paper"):
     config = default_config()
     config.data.name = "cifar10"
-    recipes.choose(config, preset, {"paper": paper, "cpu": cpu})
+    recipes.cifar10_all_labels(config, preset, "denoising_assisted")
     return config
-
-
-def paper(config):
-    recipes.cifar10_score(config)
-    recipes.all_labels(config, "denoising_assisted")
-
-
-def cpu(config):
-    recipes.cifar10_cpu(config)
-    recipes.small_all_labels(config, "denoising_assisted", steps=6000)

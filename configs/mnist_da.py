@@ -17,16 +17,5 @@ from scoressl_jax.config import default_config
 def get_config(preset="paper"):
     config = default_config()
     config.data.name = "mnist"
-    recipes.choose(config, preset, {"paper": paper, "cpu": cpu})
+    recipes.mnist_all_labels(config, preset, "denoising_assisted")
     return config
-
-
-def paper(config):
-    recipes.mnist_score(config)
-    recipes.all_labels(config, "denoising_assisted", steps=100_000)
-    config.classifier.random_flip = False  # flips change digits
-
-
-def cpu(config):
-    recipes.mnist_cpu(config)
-    recipes.small_all_labels(config, "denoising_assisted", steps=2000)

@@ -8,16 +8,13 @@ lower class, exact oracle), cross-entropy 0.033 and 0.032. --config.preset=faith
 experiment: its data, networks, losses, weightings, learning rates, batch and 40,002 updates, an hour or more.
 """
 
+from scoressl_jax import recipes
 from scoressl_jax.moons.config import default_config
 
 
 def get_config(preset="default"):
     config = default_config()
-    if preset == "faithful":
-        faithful(config)
-    elif preset != "default":
-        raise ValueError(f"preset {preset!r}: choose default or faithful")
-    config.preset = preset
+    recipes.choose(config, preset, {"default": lambda config: None, "faithful": faithful})
     return config
 
 

@@ -46,6 +46,6 @@ for name in "${names[@]}"; do
     for mode in train_classifier evaluate; do
         "${PYTHON:-python}" -m scoressl_jax.main --config="$root/configs/mnist_ssl_da.py" --config.preset=cpu \
             --config.seed="$seed" --config.data.split_seed="$seed" --config.score.init_from="run:$score" \
-            --config.evaluation.likelihood_images=0 --workdir="$out/${name}_$seed" --mode="$mode" "$@" "${more[@]}"
+            --workdir="$out/${name}_$seed" --mode="$mode" "$@" "${more[@]}"
     done
 done

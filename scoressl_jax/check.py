@@ -71,6 +71,11 @@ def affordable(lower, sizes):
     return lowered, scale
 
 
+def zeros(make):
+    """What make() would return, with zeros in place of its values; nothing is computed."""
+    return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), jax.eval_shape(make))
+
+
 def flops_of(lowered):
     return (lowered.cost_analysis() or {}).get("flops", 0.0)
 
@@ -80,8 +85,7 @@ def report_job(job):
     mesh, key = device_mesh(), jax.random.key(0)
     sharding = replicated(mesh)
     # Zeros take as long as drawn parameters, and need no compiled initialisation.
-    shapes = jax.eval_shape(job.init_state)
-    state = jax.device_put(jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes), sharding)
+    state = jax.device_put(zeros(job.init_state), sharding)
     arrays, frozen = jax.device_put((job.arrays, job.frozen), sharding)
     run = make_multi_update(job.update, mesh)
 

@@ -6,7 +6,6 @@ none where a judge extracted: each run has a judge, and features, of its own. Wi
 the accuracy by noise level and the input gradients side by side, and both pictures lie beside it.
 """
 
-import argparse
 import json
 import math
 import statistics
@@ -14,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+from scoressl_jax.arguments import Parser
 from scoressl_jax.errors import UserError, one_line
 
 COLUMNS = {
@@ -156,13 +156,9 @@ def difference(first, second):
     return Difference(statistics.mean(ones) - statistics.mean(others), error, 0)
 
 
-class Parser(argparse.ArgumentParser):
-    def error(self, message):
-        raise UserError(f"command line: {message} (usage: python -m scoressl_jax.compare RUN [RUN ...] [--out=DIR])")
-
-
 def parse(argv):
     parser = Parser("python -m scoressl_jax.compare", description=__doc__, allow_abbrev=False)
+    parser.hint = "usage: python -m scoressl_jax.compare RUN [RUN ...] [--out=DIR]"
     parser.add_argument("runs", metavar="RUN", nargs="+", help="directory of a finished run")
     parser.add_argument("--out", metavar="DIR", help="directory for compare.html and its pictures")
     return parser.parse_intermixed_args(argv)

@@ -121,8 +121,9 @@ def classifier_job(experiment, score_params, class_prior=None):
 
     def loss_fn(params, frozen, batch, key):
         score_fn = experiment.score_fn(frozen)
-        # Without a score, the image stands for its own denoised one.
-        at_tau = None if c.denoise_tau else experiment.classifier_fn(params, lambda x, t: jnp.zeros_like(x))
+        # Without a score, the image stands for its own denoised one; a noisy classifier has none to spare.
+        spared = not c.denoise_tau and c.kind == "denoising_assisted"
+        at_tau = experiment.classifier_fn(params, lambda x, t: jnp.zeros_like(x)) if spared else None
         return objective(experiment.classifier_fn(params, score_fn), score_fn, batch, key, at_tau)
 
     pools, batch_sizes = {"x": experiment.split.labeled}, {"x": c.batch_size}

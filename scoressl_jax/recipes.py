@@ -177,3 +177,31 @@ def small_all_labels(config, kind, steps):
     config.regime, config.data.num_labels = "supervised", 0
     config.classifier.update(kind=kind, batch_size=64, steps=steps)
     config.classifier.terms.update(ce_tau=0.0, pseudo=0.0)
+
+
+# The same with denoising-assisted and noisy classifiers
+
+
+def mnist_all_labels(config, preset, kind):
+    def paper(config):
+        mnist_score(config)
+        all_labels(config, kind, steps=100_000)
+        config.classifier.random_flip = False  # flips change digits
+
+    def cpu(config):
+        mnist_cpu(config)
+        small_all_labels(config, kind, steps=2000)
+
+    choose(config, preset, {"paper": paper, "cpu": cpu})
+
+
+def cifar10_all_labels(config, preset, kind):
+    def paper(config):
+        cifar10_score(config)
+        all_labels(config, kind)
+
+    def cpu(config):
+        cifar10_cpu(config)
+        small_all_labels(config, kind, steps=6000)
+
+    choose(config, preset, {"paper": paper, "cpu": cpu})

@@ -4,7 +4,6 @@ For each stage the steps done, steps per second, and their share of the device's
 Run it on the machine that trained. Prints a table and writes the same as DIR/reproduced.json.
 """
 
-import argparse
 import itertools
 import re
 import statistics
@@ -12,10 +11,10 @@ import sys
 from pathlib import Path
 
 import jax
-import numpy as np
 
 from scoressl_jax import build, jobs
-from scoressl_jax.check import flops_of
+from scoressl_jax.arguments import Parser
+from scoressl_jax.check import flops_of, zeros
 from scoressl_jax.compare import COLUMNS, figure
 from scoressl_jax.errors import UserError, one_line
 from scoressl_jax.files import write_json
@@ -52,11 +51,6 @@ def peak_of(kind, dtype, precision):
         choices = ("float32",)
     computed_in = next(name for name in choices if name in known[0])
     return known[0][computed_in], computed_in
-
-
-def zeros(make):
-    """What make() would return, with zeros in place of its values; nothing is computed."""
-    return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), jax.eval_shape(make))
 
 
 def jobs_of(config):
@@ -155,11 +149,6 @@ def table(found):
         lines.append((name, ", ".join(parts)))
     lines += [(name, f"{value:.4f}") for name, value in found["results"].items()]
     return "\n".join(f"{name:<20}{text}" for name, text in lines)
-
-
-class Parser(argparse.ArgumentParser):
-    def error(self, message):
-        raise UserError(f"command line: {message} (--help lists the flags)")
 
 
 def main(argv):

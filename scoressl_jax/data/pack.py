@@ -13,17 +13,13 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from scoressl_jax.arguments import Parser
 from scoressl_jax.data.npz import PAIRS, load_npz
 from scoressl_jax.errors import UserError, one_line
 from scoressl_jax.files import write_bytes
 
 MEGABYTE = 10**6
 AT_ONCE = 4  # times the limit: so many bytes of images are compressed at once, at first
-
-
-class Parser(argparse.ArgumentParser):
-    def error(self, message):
-        raise UserError(f"command line: {message} (--help lists the flags)")
 
 
 def parse(argv):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from scoressl_jax.arguments import Parser
 from scoressl_jax.config import default_config
 from scoressl_jax.errors import Diverged, UserError, one_line
 from scoressl_jax.evaluation import image_sets
@@ -25,11 +26,6 @@ from scoressl_jax.jobs import measuring_job
 from scoressl_jax.main import prepare_jax, use_cores
 from scoressl_jax.training.loop import train
 from scoressl_jax.training.signals import StopSignal
-
-
-class Parser(argparse.ArgumentParser):
-    def error(self, message):
-        raise UserError(f"command line: {message} (--help lists the flags)")
 
 
 def at_least(least):
