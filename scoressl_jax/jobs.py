@@ -33,15 +33,21 @@ def make_batch_fn(*augment):
     return make_batch
 
 
+def changes_of(config):
+    """The random changes of training images that keep their class, as make_batch_fn takes them."""
+    c = config.classifier
+    return c.random_flip, c.random_shift, c.random_affine
+
+
 def optimizer_of(stage):
     return make_optimizer(
         stage.learning_rate, stage.weight_decay, stage.warmup, stage.clip, stage.schedule, stage.steps
     )
 
 
-def make_job(name, config, stage, loss_fn, init_params, arrays, pools, batch_sizes, frozen=(), augment=()):
+def make_job(name, config, stage, loss_fn, init_params, arrays, pools, batch_sizes, frozen=(), augment=(), rate=None):
     """A Job from a stage's loss; `stage` has the optimiser's fields, ema and steps; key order in pools is free.
-    `augment`: arguments of make_batch_fn."""
+    `augment`: arguments of make_batch_fn; `rate`: the field of the learning rate where it is not the stage's own."""
     optimizer = optimizer_of(stage)
     key = jax.random.fold_in(jax.random.key(config.seed), 1)
     return Job(
@@ -54,6 +60,7 @@ def make_job(name, config, stage, loss_fn, init_params, arrays, pools, batch_siz
         batch_sizes=batch_sizes,
         steps=stage.steps,
         seed=config.seed,
+        rate=rate or f"{name}.learning_rate",
         **config.training,  # steps_per_call, checkpoint_every, max_rollbacks
     )
 
@@ -139,7 +146,7 @@ def classifier_job(experiment, score_params, class_prior=None):
         pools,
         batch_sizes,
         frozen=score_params,
-        augment=(c.random_flip, c.random_shift, c.random_affine),
+        augment=changes_of(experiment.config),
     )
 
 
@@ -151,7 +158,8 @@ def can_judge(experiment):
 def judge_job(experiment):
     """An independent classifier of clean images, trained on all true labels, that only ever measures samples."""
     data, config = experiment.dataset, experiment.config
-    return measuring_job("judge", config, data.x_train, data.y_train, data.num_classes, config.evaluation.judge_steps)
+    steps, augment = config.evaluation.judge_steps, changes_of(config)
+    return measuring_job("judge", config, data.x_train, data.y_train, data.num_classes, steps, augment=augment)
 
 
 def positive_job(experiment, half):
@@ -160,14 +168,14 @@ def positive_job(experiment, half):
     positive, unlabeled = split.labeled[half::2], split.unlabeled[half::2]
     most = max(len(positive), len(unlabeled))
     pool = np.concatenate([np.resize(positive, most), np.resize(unlabeled, most)])
-    is_labeled = np.isin(np.arange(len(data.x_train)), split.labeled).astype(np.int32)
+    is_labeled = (experiment.y_visible >= 0).astype(np.int32)
     return measuring_job(f"class_prior_{half}", config, data.x_train, is_labeled, 2, config.data.prior_steps, pool)
 
 
-def measuring_job(name, config, images, labels, num_classes, steps, pool=None):
+def measuring_job(name, config, images, labels, num_classes, steps, pool=None, augment=()):
     """A classifier of the judge's kind on any labelled images, uint8 `[N, H, W, C]`: on real ones it is the judge, on
     samples that of the classification accuracy score. `config` is read for seed, evaluation and training alone; `pool`
-    are the images to train on, all by default."""
+    are the images to train on, all by default; `augment`: arguments of make_batch_fn."""
     e = config.evaluation
     network = judge_network(e, num_classes)
     stage = ConfigDict(
@@ -194,4 +202,6 @@ def measuring_job(name, config, images, labels, num_classes, steps, pool=None):
         {"x": images, "y": labels},
         {"x": np.arange(len(images)) if pool is None else pool},
         {"x": e.batch_size},
+        augment=augment,
+        rate="evaluation.judge_learning_rate",
     )

@@ -232,7 +232,9 @@ def evaluate_generation(run, images, labels, judge):
         features, real, (images, labels), data.class_names, plan.k, plan.convention, run.config.seed
     )
     if plan.cas_steps:
-        job = jobs.measuring_job("cas", run.config, images, labels, data.num_classes, plan.cas_steps)
+        job = jobs.measuring_job(
+            "cas", run.config, images, labels, data.num_classes, plan.cas_steps, augment=jobs.changes_of(run.config)
+        )
         block["cas"] = trained_judge(run, job, "samples").accuracy(data.x_test, data.y_test, plan.batch_size)
     run.record(generation={"reference": plan.reference, **block})
     if run.first_process:

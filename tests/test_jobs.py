@@ -8,9 +8,17 @@ import numpy as np
 import pytest
 import tiny
 
-from scoressl_jax import build
+from scoressl_jax import build, jobs
 from scoressl_jax.config import default_config
-from scoressl_jax.jobs import build_objective, can_judge, classifier_job, make_batch_fn, positive_job, score_job
+from scoressl_jax.jobs import (
+    build_objective,
+    can_judge,
+    classifier_job,
+    judge_job,
+    make_batch_fn,
+    positive_job,
+    score_job,
+)
 
 
 def batch_of(key=0, augment=()):
@@ -62,7 +70,8 @@ def test_what_estimates_the_class_prior_is_trained_on_half_of_the_images():
     config = default_config()
     split = SimpleNamespace(labeled=np.array([1, 4, 6]), unlabeled=np.array([0, 2, 3, 5, 7, 8, 9]))
     dataset = SimpleNamespace(x_train=np.zeros((10, 4, 4, 1), np.uint8), y_train=np.arange(10))
-    experiment = SimpleNamespace(config=config, dataset=dataset, split=split)
+    y_visible = np.where(np.isin(np.arange(10), split.labeled), 1, -1)
+    experiment = SimpleNamespace(config=config, dataset=dataset, split=split, y_visible=y_visible)
     for half, (positive, unlabeled) in enumerate(([(1, 6), (0, 3, 7, 9)], [(4,), (2, 5, 8)])):
         job = positive_job(experiment, half)
         labels = job.arrays["y"]
@@ -72,6 +81,27 @@ def test_what_estimates_the_class_prior_is_trained_on_half_of_the_images():
         assert sorted(drawn[labels[drawn] == 0]) == list(unlabeled)
         assert (labels[drawn] == 1).sum() == len(unlabeled)
         assert (job.name, job.steps) == (f"class_prior_{half}", config.data.prior_steps)
+
+
+def test_judges_learn_from_images_changed_as_the_classifier_s_and_the_estimators_of_the_prior_do_not(monkeypatch):
+    asked = []
+    monkeypatch.setattr(jobs, "make_batch_fn", lambda *augment: asked.append(augment))
+    config = tiny.get_config()
+    config.classifier.update(random_flip=True, random_shift=1, random_affine=0.1)
+    experiment = build.build(config)
+    judge_job(experiment)
+    positive_job(experiment, 0)
+    assert asked == [(True, 1, 0.1), ()]
+
+
+def test_a_job_names_the_field_of_its_learning_rate():
+    experiment = build.build(tiny.get_config())
+    score = score_job(experiment)
+    found = [score, classifier_job(experiment, score.init_state().params), judge_job(experiment)]
+    for job in (*found, positive_job(experiment, 0)):
+        stage, field = job.rate.split(".")
+        assert isinstance(experiment.config[stage][field], float)
+    assert [job.rate.split(".")[0] for job in found] == ["score", "classifier", "evaluation"]
 
 
 def test_sparing_the_score_network_at_tau_changes_what_is_seen_there_a_little_and_nothing_else():

@@ -25,7 +25,7 @@ def product_job(steps_per_call, width=256, batch=16):
     x, pool = np.ones((32, width), np.float32), np.arange(32)
     return Job(
         "product", update, lambda: jnp.zeros((width, width)), {"x": x}, (), {"x": pool}, {"x": batch},
-        100, 0, steps_per_call, 100, 0,
+        100, 0, steps_per_call, 100, 0, "",
     )  # fmt: skip
 
 

@@ -2,6 +2,8 @@
 job a loss, `config.classifier.runs` of them side by side."""
 
 from dataclasses import dataclass
+from functools import reduce
+from operator import getitem
 
 import jax
 import jax.numpy as jnp
@@ -81,9 +83,11 @@ def make_batch(arrays, indices, _):
     return {"x": arrays["x"][rows], "y": arrays["y"][rows]}
 
 
-def make_job(study, name, stage, learning_rate, network, loss_fn, pools, measure, frozen=()):
-    """A Job that trains one network for each of `pools`, a list of indices into the points."""
+def make_job(study, name, stage, rate, network, loss_fn, pools, measure, frozen=()):
+    """A Job that trains one network for each of `pools`, a list of indices into the points. `rate` is the config field
+    of its learning rate."""
     config = study.config
+    learning_rate = reduce(getitem, rate.split("."), config)
     optimizer = make_optimizer(learning_rate, 0.0, stage.warmup, 0.0, stage.schedule, stage.steps)
     keys = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), 1), len(pools))
     names = [f"run{r}" for r in range(len(pools))]
@@ -99,6 +103,7 @@ def make_job(study, name, stage, learning_rate, network, loss_fn, pools, measure
         batch_sizes=dict.fromkeys(names, stage.batch_size),
         steps=stage.steps,
         seed=config.seed,
+        rate=rate,
         measure=measure,
         **config.training,  # steps_per_call, checkpoint_every, max_rollbacks
     )
@@ -131,7 +136,7 @@ def score_job(study, which=(PRIOR, UPPER, LOWER)):
 
     every = [np.arange(len(study.points)), *(np.flatnonzero(study.labels == c) for c in CLASSES)]
     pools = [every[i] for i in which]
-    return make_job(study, "score", s, s.learning_rate, study.score_network, loss_fn, pools, measure)
+    return make_job(study, "score", s, "score.learning_rate", study.score_network, loss_fn, pools, measure)
 
 
 def classifier_job(study, loss, score_params):
@@ -155,7 +160,7 @@ def classifier_job(study, loss, score_params):
         study,
         f"classifier_{loss}",
         c,
-        c.learning_rate[loss],
+        f"classifier.learning_rate.{loss}",
         study.classifier_network,
         loss_fn,
         pools,

@@ -30,6 +30,7 @@ class Job:
     steps_per_call: int
     checkpoint_every: int
     max_rollbacks: int
+    rate: str  # the config field of its learning rate, for who has to lower it
     measure: object = None  # (ema_params, frozen) -> {name: scalar}, logged with the last step of each call
 
     def indices(self, state_step, attempt, count):
@@ -140,7 +141,7 @@ def roll_back(job, checkpoints, sharding, attempt, trouble):
     if attempt >= job.max_rollbacks:
         raise Diverged(
             f"training of stage {job.name} diverged at {trouble}; the last good checkpoint, step {last}, is kept; "
-            f"lower config.{job.name}.learning_rate or allow config.training.max_rollbacks, in a new workdir"
+            f"lower config.{job.rate} or allow config.training.max_rollbacks, in a new workdir"
         )
     state = restore_or_init(job, checkpoints, sharding)
     state = state.replace(attempt=jax.device_put(np.int32(attempt + 1), sharding))

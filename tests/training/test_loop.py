@@ -61,7 +61,7 @@ def make_job(update=None, **changes):
         init_state=lambda: init_state({"w": jnp.zeros(3)}, OPTIMIZER),
         arrays={"x": x, "y": x @ np.array([1.0, -2.0, 0.5], np.float32)},
         frozen=(), pools={"x": np.arange(32)}, batch_sizes={"x": 8}, steps=STEPS, seed=0,
-        steps_per_call=10, checkpoint_every=20, max_rollbacks=0,
+        steps_per_call=10, checkpoint_every=20, max_rollbacks=0, rate="score.learning_rate",
     )  # fmt: skip
     return Job(**(fields | changes))
 
