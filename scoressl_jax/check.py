@@ -14,6 +14,7 @@ import numpy as np
 from clu import parameter_overview
 
 from scoressl_jax import build, jobs
+from scoressl_jax.class_prior import is_estimated
 from scoressl_jax.importers.sources import take_score
 from scoressl_jax.training.step import device_mesh, make_multi_update, replicated
 
@@ -27,7 +28,7 @@ def check(config):
     experiment = build.build(config)
     data, split = experiment.dataset, experiment.split
     print(
-        f"data        {data.name}: {len(data.x_train)} training images {data.image_shape}, "
+        f"data          {data.name}: {len(data.x_train)} training images {data.image_shape}, "
         f"{len(split.labeled)} labelled, "
         f"{len(split.unlabeled)} unlabelled, {len(data.x_test)} test images, {data.num_classes} classes"
     )
@@ -35,12 +36,15 @@ def check(config):
         score_params, _ = take_score(experiment)
     else:
         score_params = report_job(jobs.score_job(experiment))
+    if is_estimated(config):
+        for half in (0, 1):
+            report_job(jobs.positive_job(experiment, half))
     classifier_params = report_job(jobs.classifier_job(experiment, score_params))
     if jobs.can_judge(experiment):
         report_job(jobs.judge_job(experiment))
     seconds = time_sampling(experiment, (score_params, classifier_params))
     what = f"{build.network_calls(config.sampling) or 'some ' + str(ODE_CALLS)} network calls"
-    print(f"{'sample':<12}{config.sampling.count} images, {what} each: about {duration(seconds)}")
+    print(f"{'sample':<14}{config.sampling.count} images, {what} each: about {duration(seconds)}")
 
 
 def duration(seconds):
@@ -104,7 +108,7 @@ def report_job(job):
     jax.block_until_ready(compiled(state, *rest))
     step = (time.perf_counter() - started) / TIMED_STEPS * scale
     print(
-        f"{job.name:<12}{parameter_overview.count_parameters(params):,} parameters, "
+        f"{job.name:<14}{parameter_overview.count_parameters(params):,} parameters, "
         f"batch {described(job.batch_sizes)}, {memory(compiled, params, scale)}, {pace(step)} a step, "
         f"{job.steps} steps: about {duration(step * job.steps + compile_seconds)}"
         + (f" (timed on batch {described(sizes)})" if scale > 1 else "")

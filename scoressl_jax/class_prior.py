@@ -48,12 +48,17 @@ def halves_scored(run):
     return scores
 
 
+def is_estimated(config):
+    """Whether a term needs the class prior and the config does not give it."""
+    return bool(config.classifier.terms.prior) and not config.data.class_prior
+
+
 def class_prior(run):
     """The share that config.data.class_prior gives or, where that is 0, its estimate, kept in class_prior.npz and
     recorded; None where no term needs it."""
-    given, path = run.config.data.class_prior, run.workdir / "class_prior.npz"
-    if not run.config.classifier.terms.prior or given:
-        return given or None
+    path = run.workdir / "class_prior.npz"
+    if not is_estimated(run.config):
+        return run.config.data.class_prior or None
     if not path.exists():
         print("estimating the share of positives among the unlabelled images")
         scores = halves_scored(run)

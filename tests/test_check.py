@@ -4,6 +4,7 @@ import re
 
 import jax
 import pytest
+import tiny
 
 from scoressl_jax import check
 
@@ -22,6 +23,18 @@ def test_check_of_a_tiny_run(program, tmp_path):
         assert "timed on" not in line
     assert "20 images, 8 network calls each: about" in lines[3]
     assert not (tmp_path / "run").exists(), "a check writes nothing"
+
+
+@pytest.mark.parametrize(("prior", "more"), [(0.0, ["class_prior_0", "class_prior_1"]), (0.5, [])])
+def test_classifiers_that_estimate_a_class_prior_are_counted(monkeypatch, prior, more):
+    counted = []
+    monkeypatch.setattr(check, "report_job", lambda job: counted.append(job.name))
+    monkeypatch.setattr(check, "time_sampling", lambda *_: 1.0)
+    config = tiny.get_config()
+    config.regime, config.classifier.terms.prior = "pu", 1.0
+    config.data.update(positive_classes=(1, 3, 5, 7, 9), num_positive=100, class_prior=prior)
+    check.check(config)
+    assert counted == ["score", *more, "classifier"]
 
 
 def test_large_steps_are_timed_on_cut_batches(monkeypatch):
