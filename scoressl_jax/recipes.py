@@ -142,12 +142,13 @@ def small_mnist(config, score_steps, classifier_steps, judge_steps):
     small(config, score_steps, classifier_steps)
     config.sde.sigma_max = 16.0  # the largest distance between two training images
     config.classifier.update(random_shift=2, random_affine=0.2)
+    config.sampling.scale = 16.0
     config.evaluation.judge_steps = judge_steps
 
 
 def mnist_cpu(config):
     """Under an hour."""
-    small_mnist(config, score_steps=6000, classifier_steps=11_000, judge_steps=4000)
+    small_mnist(config, score_steps=6000, classifier_steps=11_000, judge_steps=3000)
 
 
 def mnist_fast(config):
