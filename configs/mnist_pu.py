@@ -7,7 +7,7 @@ images, 3 runs. The paper's hardware: a Tesla T4; a GPU or TPU is needed.
         --config.data.download=True --config.score.init_from=run:runs/mnist_score
 
 init_from takes a run of mnist_score.py; without it the score network is trained first. Two CPU cores are enough for
---config.preset=cpu (under an hour) and fast (ten minutes), with small networks of ours. --config.data.class_prior=0
+--config.preset=cpu (about an hour) and fast (ten minutes), with small networks of ours. --config.data.class_prior=0
 has the share of odd digits estimated.
 """
 

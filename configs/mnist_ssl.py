@@ -7,7 +7,7 @@ images, mean of 3 runs. It names no hardware; at this size a GPU or TPU is neede
         --config.data.download=True --config.score.init_from=run:runs/mnist_score
 
 init_from takes a run of mnist_score.py; without it the score network is trained first. Two CPU cores are enough for
---config.preset=cpu (under an hour) and fast (ten minutes), with small networks of ours.
+--config.preset=cpu (about an hour) and fast (ten minutes), with small networks of ours.
 """
 
 from scoressl_jax import recipes

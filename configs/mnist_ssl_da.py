@@ -7,7 +7,7 @@ Sastry et al. 2023, "Training Diffusion Classifiers with Denoising Assistance", 
         --config.data.download=True --config.score.init_from=run:runs/mnist_score
 
 init_from takes a run of mnist_score.py; without it the score network is trained first. Two CPU cores are enough for
---config.preset=cpu (under an hour) and fast (ten minutes), with small networks of ours.
+--config.preset=cpu (about an hour) and fast (ten minutes), with small networks of ours.
 """
 
 from scoressl_jax import recipes

@@ -3,7 +3,7 @@
 #
 # What each ingredient buys on MNIST with 1,000 labels, at equal time: trains and measures a classifier for each of them
 # (all by default) above the score network of SCORE_RUN, a run of mnist_ssl_da.py at preset cpu, in OUT/INGREDIENT_SEED.
-# Steps are as many as take ten minutes on two cores (docs/experiments.md). The same command goes on where it ended.
+# Steps are a guess at what takes each ten minutes on two cores, not timed yet. The same command goes on where it ended.
 #
 #   labels, labels_dlsm, labels_da      labels alone: a noisy classifier; with DLSM; denoising-assisted
 #   pseudo, temporal, denoising         noisy, with pseudo-labels; and temporal; and denoising consistency

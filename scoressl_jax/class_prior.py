@@ -56,9 +56,9 @@ def is_estimated(config):
 def class_prior(run):
     """The share that config.data.class_prior gives or, where that is 0, its estimate, kept in class_prior.npz and
     recorded; None where no term needs it."""
-    path = run.workdir / "class_prior.npz"
     if not is_estimated(run.config):
         return run.config.data.class_prior or None
+    path = run.workdir / "class_prior.npz"
     if not path.exists():
         print("estimating the share of positives among the unlabelled images")
         scores = halves_scored(run)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tiny
 
-from scoressl_jax import build, jobs
+from scoressl_jax import build, fields, jobs
 from scoressl_jax.config import default_config
 from scoressl_jax.jobs import (
     build_objective,
@@ -99,8 +99,7 @@ def test_a_job_names_the_field_of_its_learning_rate():
     score = score_job(experiment)
     found = [score, classifier_job(experiment, score.init_state().params), judge_job(experiment)]
     for job in (*found, positive_job(experiment, 0)):
-        stage, field = job.rate.split(".")
-        assert isinstance(experiment.config[stage][field], float)
+        assert isinstance(fields.get(experiment.config, job.rate), float)
     assert [job.rate.split(".")[0] for job in found] == ["score", "classifier", "evaluation"]
 
 

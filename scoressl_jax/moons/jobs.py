@@ -2,14 +2,12 @@
 job a loss, `config.classifier.runs` of them side by side."""
 
 from dataclasses import dataclass
-from functools import reduce
-from operator import getitem
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scoressl_jax import guidance
+from scoressl_jax import fields, guidance
 from scoressl_jax.data.moons import load_moons
 from scoressl_jax.evaluation.score_error import grid, oracle
 from scoressl_jax.losses.objective import Objective
@@ -87,8 +85,7 @@ def make_job(study, name, stage, rate, network, loss_fn, pools, measure, frozen=
     """A Job that trains one network for each of `pools`, a list of indices into the points. `rate` is the config field
     of its learning rate."""
     config = study.config
-    learning_rate = reduce(getitem, rate.split("."), config)
-    optimizer = make_optimizer(learning_rate, 0.0, stage.warmup, 0.0, stage.schedule, stage.steps)
+    optimizer = make_optimizer(fields.get(config, rate), 0.0, stage.warmup, 0.0, stage.schedule, stage.steps)
     keys = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), 1), len(pools))
     names = [f"run{r}" for r in range(len(pools))]
     return Job(
@@ -131,8 +128,8 @@ def score_job(study, which=(PRIOR, UPPER, LOWER)):
 
     def measure(params, frozen):
         true = (study.prior, *study.posterior)
-        fields = [study.score_fn(one(params, row))(*on_grid(study)) for row in range(len(which))]
-        return {f"score_error_{row}": distance(field, true[which[row]]) for row, field in enumerate(fields)}
+        found = [study.score_fn(one(params, row))(*on_grid(study)) for row in range(len(which))]
+        return {f"score_error_{row}": distance(field, true[which[row]]) for row, field in enumerate(found)}
 
     every = [np.arange(len(study.points)), *(np.flatnonzero(study.labels == c) for c in CLASSES)]
     pools = [every[i] for i in which]
