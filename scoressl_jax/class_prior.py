@@ -48,6 +48,14 @@ def halves_scored(run):
     return scores
 
 
+def share(scores, seed):
+    """`scores` of both halves, with "estimate" and its "standard_error"."""
+    pairs = [(scores[f"positive_{half}"], scores[f"unlabeled_{half}"]) for half in (0, 1)]
+    errors = [resampled_error(*pair, np.random.default_rng(seed)) for pair in pairs]
+    estimate = np.mean([best_bin(*pair) for pair in pairs])
+    return scores | {"estimate": estimate, "standard_error": np.hypot(*errors) / 2}
+
+
 def is_estimated(config):
     """Whether a term needs the class prior and the config does not give it."""
     return bool(config.classifier.terms.prior) and not config.data.class_prior
@@ -59,20 +67,18 @@ def class_prior(run):
     if not is_estimated(run.config):
         return run.config.data.class_prior or None
     path = run.workdir / "class_prior.npz"
-    if not path.exists():
-        print("estimating the share of positives among the unlabelled images")
-        scores = halves_scored(run)
-        if run.first_process:
-            write_npz(path, **scores)
-    else:
+    if path.exists():
         with np.load(path) as file:
-            scores = dict(file)
-    pairs = [(scores[f"positive_{half}"], scores[f"unlabeled_{half}"]) for half in (0, 1)]
-    estimate = float(np.mean([best_bin(*pair) for pair in pairs]))
-    errors = [resampled_error(*pair, np.random.default_rng(run.config.seed)) for pair in pairs]
+            found = dict(file)
+    else:
+        print("estimating the share of positives among the unlabelled images")
+        found = share(halves_scored(run), run.config.seed)
+        if run.first_process:
+            write_npz(path, **found)
+    estimate = float(found["estimate"])
     block = {
         "estimate": estimate,
-        "standard_error": float(np.hypot(*errors) / 2),
+        "standard_error": float(found["standard_error"]),
         "method": "best bin estimation (Garg et al. 2021), mean of two halves",
     }
     hidden = run.experiment.dataset.y_train[run.experiment.split.unlabeled]

@@ -127,11 +127,16 @@ def test_what_is_kept_are_scores_of_images_not_trained_on(estimated):
     run, estimate = estimated
     with np.load(run.workdir / "class_prior.npz") as file:
         scores = dict(file)
+    error = scores.pop("standard_error")
+    assert scores.pop("estimate") == estimate
     assert {name: array.shape for name, array in scores.items()} == {
         "positive_0": (150,), "unlabeled_0": (569,), "positive_1": (150,), "unlabeled_1": (568,)
     }  # fmt: skip
-    halves = [algorithm_1(scores[f"positive_{half}"], scores[f"unlabeled_{half}"]) for half in (0, 1)]
+    pairs = [(scores[f"positive_{half}"], scores[f"unlabeled_{half}"]) for half in (0, 1)]
+    halves = [algorithm_1(*pair) for pair in pairs]
     assert estimate == pytest.approx(np.mean(halves))
+    apart = [resampled_error(*pair, np.random.default_rng(99)) for pair in pairs]
+    assert error == pytest.approx(np.hypot(*apart) / 2, rel=0.3)  # error of the mean of the two
     hidden = run.experiment.dataset.y_train[run.experiment.split.unlabeled]
     for half in (0, 1):  # in the order of the split, positives higher
         labels = hidden[half::2]

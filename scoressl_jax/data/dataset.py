@@ -40,18 +40,18 @@ def make_dataset(name, x_train, y_train, x_test, y_test, class_names=None):
     The number of classes is len(class_names), or the largest label + 1 if no names are given.
     Raises UserError, whose line begins with `name`, for anything else.
     """
-    x_train, x_test = _images(f"{name}: x_train", x_train), _images(f"{name}: x_test", x_test)
+    x_train, x_test = checked_images(f"{name}: x_train", x_train), checked_images(f"{name}: x_test", x_test)
     if x_train.shape[1:] != x_test.shape[1:]:
         raise UserError(
             f"{name}: training images are {_size(x_train)} but test images {_size(x_test)}: make them equal"
         )
-    y_train = _labels(f"{name}: y_train", y_train, len(x_train), lowest=UNLABELED)
-    y_test = _labels(f"{name}: y_test", y_test, len(x_test), lowest=0)
+    y_train = checked_labels(f"{name}: y_train", y_train, len(x_train), lowest=UNLABELED)
+    y_test = checked_labels(f"{name}: y_test", y_test, len(x_test), lowest=0)
     return Dataset(name, x_train, y_train, x_test, y_test, _class_names(name, y_train, y_test, class_names))
 
 
-def _images(what, x):
-    # The one place that knows what an example looks like.
+def checked_images(what, x):
+    """uint8 [N, H, W, C] of x: the one place that knows what an example looks like. A UserError begins with `what`."""
     x = np.asarray(x)
     if x.dtype != np.uint8:
         raise UserError(f"{what} holds {x.dtype} values: store the images as uint8 in 0..255")
@@ -64,7 +64,8 @@ def _images(what, x):
     return x
 
 
-def _labels(what, y, count, lowest):
+def checked_labels(what, y, count, lowest):
+    """int32 [count] of y, none below `lowest`. A UserError begins with `what`."""
     y = np.asarray(y)
     if y.shape != (count,):
         raise UserError(f"{what} has shape {list(y.shape)} for {count} images: make it [{count}], one label an image")

@@ -24,26 +24,27 @@ def load_folder(path, image_size=None):
     path = Path(path).expanduser()
     if image_size is not None and image_size < 1:
         raise UserError(f"image_size={image_size}: give at least 1 pixel")
-    names = [entry.name for entry in _entries(path)]
+    names = [entry.name for entry in entries(path)]
     if ("labeled" in names) == ("positive" in names):
         raise UserError(f"{path} must hold either labeled/<class>/ or, for positive-unlabelled data, positive/")
     positive_unlabeled = "positive" in names
     if positive_unlabeled:
-        classes, train = BINARY, [(file, 1) for file in _files(path / "positive")]
+        classes, train = BINARY, [(file, 1) for file in image_files(path / "positive")]
     else:
-        classes, train = _labeled(path / "labeled")
+        classes, train = labeled_files(path / "labeled")
     if "unlabeled" in names or positive_unlabeled:
-        train += [(file, UNLABELED) for file in _files(path / "unlabeled")]
+        train += [(file, UNLABELED) for file in image_files(path / "unlabeled")]
     test = _test(path, classes, positive_unlabeled)
-    images = _images([file for file, _ in train + test], image_size)
+    images = read_files([file for file, _ in train + test], image_size)
     y_train, y_test = [label for _, label in train], [label for _, label in test]
     dataset = make_dataset(str(path), images[: len(train)], y_train, images[len(train) :], y_test, classes)
     return dataclasses.replace(dataset, name=path.resolve().name)
 
 
-def _labeled(folder):
-    classes = tuple(entry.name for entry in _entries(folder))
-    return classes, [(file, label) for label, name in enumerate(classes) for file in _files(folder / name)]
+def labeled_files(folder):
+    """(names of the subfolders, their classes; [(file, class number)])."""
+    classes = tuple(entry.name for entry in entries(folder))
+    return classes, [(file, label) for label, name in enumerate(classes) for file in image_files(folder / name)]
 
 
 def _test(path, classes, positive_unlabeled):
@@ -51,7 +52,7 @@ def _test(path, classes, positive_unlabeled):
     if not folder.is_dir():
         example = "test/negative/ and test/positive/" if positive_unlabeled else "test/<class>/, say one in five"
         raise UserError(f"{folder} is missing: accuracy is measured on it; move some known images to {example}")
-    names = [entry.name for entry in _entries(folder)]
+    names = [entry.name for entry in entries(folder)]
     for name in names:
         if name not in classes:
             raise UserError(
@@ -60,28 +61,31 @@ def _test(path, classes, positive_unlabeled):
             )
     if positive_unlabeled and len(names) < 2:
         raise UserError(f"{folder} holds only {names[0]}/: both test/negative/ and test/positive/ are needed")
-    return [(file, classes.index(name)) for name in names for file in _files(folder / name)]
+    return [(file, classes.index(name)) for name in names for file in image_files(folder / name)]
 
 
-def _entries(folder):
+def entries(folder):
+    """What a folder holds, in the order of its names, but for hidden files; UserError where that is nothing."""
     try:
-        entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+        found = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     except OSError as error:
         raise UserError(f"{folder}: {error.strerror}: it must be a folder") from None
-    if not entries:
+    if not found:
         raise UserError(f"{folder} is empty: put images into it, or remove it")
-    return entries
+    return found
 
 
-def _files(folder):
-    files = _entries(folder)
+def image_files(folder):
+    """The entries of a folder, all of which must be images; UserError names one that is not."""
+    files = entries(folder)
     for file in files:
         if file.suffix.lower() not in SUFFIXES or not file.is_file():
             raise UserError(f"{file} is no PNG or JPEG image: move it out of {folder.name}/")
     return files
 
 
-def _images(files, image_size):
+def read_files(files, image_size):
+    """uint8 [N, H, W], or [N, H, W, 3] where one has colours; image_size as in load_folder."""
     images = [_read(file, image_size) for file in files]
     for file, image in zip(files, images, strict=True):
         if image.shape[:2] != images[0].shape[:2]:

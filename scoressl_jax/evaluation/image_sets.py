@@ -55,21 +55,21 @@ def read_npz(path):
         raise UserError(f"{path} holds no images: save them uint8 [N, H, W, C] under one of {', '.join(KEYS)}")
     (key, images), *rest = held.items()
     what = f"{path}: {key}"
-    images = dataset._images(what, images)
+    images = dataset.checked_images(what, images)
     if not rest:
         return ImageSet(what, images, None)
-    labels = dataset._labels(f"{path}: {KEYS[key]}", rest[0][1], len(images), lowest=dataset.UNLABELED)
+    labels = dataset.checked_labels(f"{path}: {KEYS[key]}", rest[0][1], len(images), lowest=dataset.UNLABELED)
     names = np.where(labels == dataset.UNLABELED, NONE, labels.astype(str))
     return ImageSet(what, images, names if (labels >= 0).any() else None)
 
 
 def read_folder(path, image_size):
-    inside = [entry.is_dir() for entry in folder._entries(path)]
+    inside = [entry.is_dir() for entry in folder.entries(path)]
     if any(inside) and not all(inside):
         raise UserError(f"{path} holds folders and images: give each class a folder of its own, or use none")
     if not any(inside):
-        return ImageSet(str(path), folder_images(path, folder._files(path), image_size), None)
-    names, files = folder._labeled(path)
+        return ImageSet(str(path), folder_images(path, folder.image_files(path), image_size), None)
+    names, files = folder.labeled_files(path)
     if all(name.isdecimal() for name in names):
         names = [str(int(name)) for name in names]
     images = folder_images(path, [file for file, _ in files], image_size)
@@ -77,7 +77,7 @@ def read_folder(path, image_size):
 
 
 def folder_images(path, files, image_size):
-    return dataset._images(str(path), folder._images(files, image_size))
+    return dataset.checked_images(str(path), folder.read_files(files, image_size))
 
 
 def classes(labels):
