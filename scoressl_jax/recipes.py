@@ -147,7 +147,7 @@ def small_mnist(config, score_steps, classifier_steps, judge_steps):
 
 
 def mnist_cpu(config):
-    """About an hour."""
+    """An hour at most."""
     small_mnist(config, score_steps=6000, classifier_steps=11_000, judge_steps=3000)
 
 
