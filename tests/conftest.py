@@ -173,11 +173,15 @@ def snapshot():
 
 
 @pytest.fixture
-def call_main(capfd, monkeypatch):
+def at_root(monkeypatch):
+    """Paths like configs/digits_ssl.py are those of the project."""
+    monkeypatch.chdir(ROOT)
+
+
+@pytest.fixture
+def call_main(capfd, at_root):
     """main(argv) in this process -> (exit code, the last of `lines` lines on stderr)."""
     from scoressl_jax.main import main
-
-    monkeypatch.chdir(ROOT)
 
     def call(*argv, lines=1):
         capfd.readouterr()

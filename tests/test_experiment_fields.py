@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from experiments import EXPERIMENTS, ROOT, SETS, command_of, images
+from experiments import EXPERIMENTS, SETS, command_of, images
 from ml_collections import ConfigDict
 
 from scoressl_jax import build, class_prior, pipeline
@@ -25,6 +25,8 @@ from scoressl_jax.main import load_config
 from scoressl_jax.models import resnet
 from scoressl_jax.sampling.loop import image_keys
 from scoressl_jax.validation import validate
+
+pytestmark = pytest.mark.usefixtures("at_root")
 
 CHOSEN = {"preset"}  # fields that the file itself reads
 DEPENDS = {  # the fields of a shrunk config that what is traced follows from, besides the number of classes
@@ -41,11 +43,6 @@ QUICK = {  # compiles several times faster, to slower programs
     "xla_cpu_use_fusion_emitters": False,
     "xla_cpu_parallel_codegen_split_count": 1,
 }
-
-
-@pytest.fixture(autouse=True)
-def at_root(monkeypatch):
-    monkeypatch.chdir(ROOT)
 
 
 class Recorder:

@@ -12,12 +12,9 @@ from scoressl_jax.main import load_config, module_of, parse
 from scoressl_jax.models.ncsnpp import NCSNpp
 from scoressl_jax.validation import validate
 
+pytestmark = pytest.mark.usefixtures("at_root")
+
 OWN_DATA = "digits"  # start of the names of those whose data are not a published set
-
-
-@pytest.fixture(autouse=True)
-def at_root(monkeypatch):
-    monkeypatch.chdir(ROOT)
 
 
 @pytest.mark.parametrize("name", PATHS)
