@@ -7,7 +7,7 @@ images, 3 runs. The paper's hardware: a Tesla T4; a GPU or TPU is needed.
         --config.data.download=True --config.score.init_from=run:runs/mnist_score
 
 init_from takes a run of mnist_score.py; without it the score network is trained first. Two CPU cores are enough for
---config.preset=cpu (three quarters of an hour) and fast (ten minutes), with small networks of ours; there init_from
+--config.preset=cpu (meant for an hour) and fast (ten minutes), with small networks of ours; there init_from
 takes a run of mnist_ssl_da.py at that preset. --config.data.class_prior=0 has the share of odd digits estimated.
 """
 
