@@ -214,7 +214,8 @@ def image_grid(rows, row_names, column_names=(), marked=None, group=1):
     picture = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(picture)
     for i, name in enumerate(column_names):
-        draw.text((left + i * (width + GAP) + width // 2, top // 2), name, "black", font, anchor="mm")
+        place = left + i * (width + GAP) + width // 2, top // 2
+        draw.text(place, name, "black", font.font_variant(size=22), anchor="mm")  # so that neighbours keep apart
     for i, images in enumerate(rows):
         y = top + i * (height + GAP) + lift[i]
         draw.text((left - 14, y + height // 2), row_names[i], "#666666" if i % group else "black", font, anchor="rm")
