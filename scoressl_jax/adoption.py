@@ -7,6 +7,9 @@ import jax
 from scoressl_jax.errors import UserError
 from scoressl_jax.files import write_json
 
+ESTIMATORS = tuple(  # fields of the judge that the classifiers which estimate a class prior share
+    f"evaluation.{name}" for name in ("batch_size", "judge_depth", "judge_widen", "judge_patch", "judge_learning_rate")
+)
 # What each field changes: the first stage that depends on it; later stages follow.
 FIRST_STAGE = {
     "seed": "score",
@@ -20,24 +23,14 @@ FIRST_STAGE = {
     "score": "score",
     "classifier": "classifier",
     "sampling": "samples",
-    "evaluation": "judge",
+    "evaluation": "evaluation",
+    **dict.fromkeys((*ESTIMATORS, "evaluation.judge_steps"), "judge"),
     "evaluation.cas_steps": "cas",
-    "evaluation.likelihood_images": "evaluation",
-    "evaluation.likelihood_tolerance": "evaluation",
-    "evaluation.divergence": "evaluation",
-    "evaluation.features": "evaluation",
-    "evaluation.reference": "evaluation",
-    "evaluation.k": "evaluation",
-    "evaluation.convention": "evaluation",
     # of the two moons
     "preset": "score",
     "evaluation.sigma": "score",
     "evaluation.scale": "samples",
-    "evaluation.neighbours": "evaluation",
 }
-ESTIMATORS = tuple(  # fields of the judge that the classifiers which estimate a class prior share
-    f"evaluation.{name}" for name in ("batch_size", "judge_depth", "judge_widen", "judge_patch", "judge_learning_rate")
-)
 FREE = ("data.path", "data.download", "evaluation.inception_weights", "training")
 MADE_BY = {  # patterns of paths
     "score": "checkpoints/score",
