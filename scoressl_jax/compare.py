@@ -1,9 +1,10 @@
 """python -m scoressl_jax.compare RUN [RUN ...] [--out=DIR]: what one kind of run has over another.
 
 Prints a Markdown table, one row a configuration, mean ± sd over its seeds. Runs whose config.json differs in seeds
-alone are one row; a figure that some run of a row lacks is left out. FID has a column for each count and extractor, but
-none where a judge extracted: each run has a judge, and features, of its own. With --out, DIR/compare.html has the same,
-the accuracy by noise level and the input gradients side by side, and both pictures lie beside it.
+alone, or in the seeds of the runs that they took score networks from, are one row; a figure that some run of a row
+lacks is left out. FID has a column for each count and extractor, but none where a judge extracted: each run has a
+judge, and features, of its own. With --out, DIR/compare.html has the same, the accuracy by noise level and the input
+gradients side by side, and both pictures lie beside it.
 """
 
 import json
@@ -51,7 +52,8 @@ class Difference(NamedTuple):
 
 
 def row_key(config):
-    """The configuration without its seeds, as text that is equal for runs of one row."""
+    """The configuration without its seeds, as text that is equal for runs of one row; so are the runs, where they can
+    be found, that score networks were taken from (config.score.init_from)."""
     config = json.loads(json.dumps(config))
     for *path, name in SEEDS:
         inner = config
@@ -59,6 +61,9 @@ def row_key(config):
             inner = inner[part]
         inner.pop(name, None)
     config.pop("training", None)
+    kind, _, source = config.get("score", {}).get("init_from", "").partition(":")
+    if kind == "run" and (Path(source) / "config.json").exists():
+        config["score"]["init_from"] = row_key(read_json(Path(source) / "config.json"))
     return json.dumps(config, sort_keys=True)
 
 

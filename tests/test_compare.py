@@ -9,9 +9,10 @@ from scipy import stats
 from scoressl_jax.compare import Difference, difference, group_names, main, markdown, read_groups
 
 
-def run(root, name, seed, scale=1.0, **generation):
+def run(root, name, seed, scale=1.0, source="", **generation):
     (root / name).mkdir()
     config = {"seed": seed, "data": {"split_seed": seed}, "sampling": {"scale": scale}, "training": {"x": seed}}
+    config["score"] = {"init_from": source}
     results = {"classifier": {"accuracy": 0.9 + seed / 100, "seconds": 60}}
     if generation:
         results["generation"] = generation
@@ -33,6 +34,13 @@ def test_seeds_make_a_row_with_mean_and_deviation(tmp_path):
     assert (first["run"], first["seeds"], first["accuracy"]) == ("a", "2", "0.910 ± 0.014")
     assert (second["seeds"], second["accuracy"], second["minutes"]) == ("1", "0.900", "1.000")
     assert first["F1"] == ""
+
+
+def test_score_networks_taken_from_runs_that_differ_in_seeds_alone_are_one_row(tmp_path):
+    taken = [f"run:{run(tmp_path, name, seed, scale)}" for name, seed, scale in (("a", 0, 1), ("b", 1, 1), ("c", 2, 5))]
+    sources = [*taken, "run:gone", "run:away", "score_sde_flax:file"]
+    runs = [run(tmp_path, f"of_{seed}", seed, source=source) for seed, source in enumerate(sources)]
+    assert [row["seeds"] for row in table(*runs)] == ["2", "1", "1", "1", "1"]
 
 
 def test_figures_of_samples(tmp_path):
