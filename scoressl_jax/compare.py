@@ -62,8 +62,9 @@ def row_key(config):
         inner.pop(name, None)
     config.pop("training", None)
     kind, _, source = config.get("score", {}).get("init_from", "").partition(":")
-    if kind == "run" and (Path(source) / "config.json").exists():
-        config["score"]["init_from"] = row_key(read_json(Path(source) / "config.json"))
+    taken = Path(source, "config.json")
+    if kind == "run" and taken.exists():
+        config["score"]["init_from"] = row_key(read_json(taken))
     return json.dumps(config, sort_keys=True)
 
 

@@ -206,6 +206,7 @@ def image_grid(rows, row_names, column_names=(), marked=None, group=1):
     """
     height, width = tile_size(rows[0][0].shape)
     font = ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf"), 28)
+    narrow = font.font_variant(size=22)  # so that names of neighbours keep apart
     row_names, column_names = [short(name) for name in row_names], [short(name, 8) for name in column_names]
     left = GAP + 20 + max(int(font.getlength(name)) for name in row_names)
     top = GAP + (44 if column_names else 0)
@@ -215,7 +216,7 @@ def image_grid(rows, row_names, column_names=(), marked=None, group=1):
     draw = ImageDraw.Draw(picture)
     for i, name in enumerate(column_names):
         place = left + i * (width + GAP) + width // 2, top // 2
-        draw.text(place, name, "black", font.font_variant(size=22), anchor="mm")  # so that neighbours keep apart
+        draw.text(place, name, "black", narrow, anchor="mm")
     for i, images in enumerate(rows):
         y = top + i * (height + GAP) + lift[i]
         draw.text((left - 14, y + height // 2), row_names[i], "#666666" if i % group else "black", font, anchor="rm")

@@ -209,6 +209,7 @@ def test_samples_are_compared_with_real_images_and_the_classifier_of_samples_is_
     for field in ("k=2", "curve_images=3"):
         line = call_main(*tiny, *flags, f"--workdir={finished}", f"--config.evaluation.{field}")[1]
         assert "delete evaluation.npz" in line
+        assert "checkpoints" not in line
     line = call_main(*tiny, *flags, f"--workdir={finished}", "--config.evaluation.cas_steps=3")[1]
     assert "delete checkpoints/cas, evaluation.npz" in line
 
