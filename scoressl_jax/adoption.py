@@ -8,7 +8,8 @@ from scoressl_jax.errors import UserError
 from scoressl_jax.files import write_json
 
 ESTIMATORS = tuple(  # fields of the judge that the classifiers which estimate a class prior share
-    f"evaluation.{name}" for name in ("batch_size", "judge_depth", "judge_widen", "judge_patch", "judge_learning_rate")
+    f"evaluation.{name}"
+    for name in ("batch_size", "judge_depth", "judge_widen", "judge_patch", "judge_learning_rate", "judge_noise")
 )
 # What each field changes: the first stage that depends on it; later stages follow.
 FIRST_STAGE = {

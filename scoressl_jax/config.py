@@ -157,6 +157,7 @@ def default_config():
             judge_widen=1,
             judge_patch=1,  # as score.patch
             judge_learning_rate=2e-3,
+            judge_noise=0.2,  # std of the noise on its training images, which helps where few are there to learn from
             # What samples and real images are compared by: judge (its penultimate layer), inception, pixels, none.
             features="judge",
             inception_weights="",  # inception: file of its weights, .pth or .npz

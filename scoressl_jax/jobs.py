@@ -191,7 +191,7 @@ def measuring_job(name, config, images, labels, num_classes, steps, pool=None, a
     )
 
     def loss_fn(params, frozen, batch, key):
-        return judge_loss(lambda x, s: network.apply(params, x, s), batch["x"], batch["y"], key)
+        return judge_loss(lambda x, s: network.apply(params, x, s), batch["x"], batch["y"], key, e.judge_noise)
 
     return make_job(
         name,

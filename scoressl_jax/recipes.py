@@ -158,21 +158,26 @@ def mnist_fast(config):
     config.evaluation.cas_steps = 0
 
 
-def cifar10_cpu(config):
-    """About an hour. No claim to a paper's figure: networks are a thousandth of theirs."""
-    small(config, score_steps=8000, classifier_steps=6000)
+def small_cifar10(config, score_steps, classifier_steps, judge_steps):
+    """No claim to a paper's figure: networks are a thousandth of theirs."""
+    small(config, score_steps, classifier_steps)
     config.sde.sigma_max = 50.0
     config.score.random_flip = True
     config.classifier.update(widen=2, random_flip=True, random_shift=2, learning_rate=4e-3)
-    config.classifier.update(batch_size=32, unlabeled_batch_size=16)
     config.sampling.count = 500
-    config.evaluation.judge_steps = 4000
+    config.evaluation.update(judge_steps=judge_steps, judge_noise=0.05, judge_learning_rate=6e-3)
+
+
+def cifar10_cpu(config):
+    """About an hour."""
+    small_cifar10(config, score_steps=8000, classifier_steps=6000, judge_steps=4000)
+    config.classifier.update(batch_size=32, unlabeled_batch_size=16)
 
 
 def cifar10_fast(config):
     """Ten minutes."""
-    cifar10_cpu(config)
-    config.score.steps, config.classifier.steps, config.evaluation.judge_steps = 1200, 900, 800
+    small_cifar10(config, score_steps=1200, classifier_steps=900, judge_steps=800)
+    config.classifier.update(batch_size=32, unlabeled_batch_size=16)
     config.sampling.count = 300
     config.evaluation.cas_steps = 0
 
@@ -213,7 +218,7 @@ def cifar10_all_labels(config, preset, kind):
         all_labels(config, kind)
 
     def cpu(config):
-        cifar10_cpu(config)
+        small_cifar10(config, score_steps=8000, classifier_steps=3000, judge_steps=4000)
         small_all_labels(config, kind, steps=3000)
 
     choose(config, preset, {"paper": paper, "cpu": cpu})

@@ -88,6 +88,7 @@ NOT_NEGATIVE = (
     "sampling.corrector_steps",
     "sampling.scale",
     "evaluation.judge_steps",
+    "evaluation.judge_noise",
     "evaluation.cas_steps",
     "evaluation.likelihood_images",
     "training.max_rollbacks",

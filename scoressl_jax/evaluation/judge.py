@@ -16,18 +16,18 @@ from scoressl_jax.models.wide_resnet import WideResNet
 from scoressl_jax.training.checkpoints import read_averages
 from scoressl_jax.training.step import by_image, device_mesh, replicated
 
-JUDGE_NOISE = 0.2  # std of the noise on a judge's training images: it generalises better, and samples are noisy too
+LOG_SIGMA = np.log(0.2)  # what every judge is told, always: its network has an input for the noise level
 
 
-def judge_loss(network, x, y, key):
-    """Cross-entropy of a classifier of clean images with a little noise; x `[B, ...]` in [0, 1]."""
-    logits, _ = network(x + JUDGE_NOISE * jax.random.normal(key, x.shape), judge_level(x))
+def judge_loss(network, x, y, key, noise):
+    """Cross-entropy of a classifier of images with a little noise of std `noise`; x `[B, ...]` in [0, 1]."""
+    logits, _ = network(x + noise * jax.random.normal(key, x.shape), judge_level(x))
     return cross_entropy(logits, y), {"accuracy": (logits.argmax(-1) == y).mean()}
 
 
 def judge_level(x):
     """The log noise level that the judge is always told, `[B]`."""
-    return np.full(x.shape[0], np.log(JUDGE_NOISE), np.float32)
+    return np.full(x.shape[0], LOG_SIGMA, np.float32)
 
 
 def judge_network(plan, num_classes):

@@ -10,7 +10,7 @@ import pytest
 from scoressl_jax.config import default_config
 from scoressl_jax.errors import UserError
 from scoressl_jax.evaluation.judge import (
-    JUDGE_NOISE,
+    LOG_SIGMA,
     Judge,
     check_shape,
     judge_level,
@@ -60,12 +60,12 @@ def test_judge_sees_a_little_noise_and_is_told_so():
 
     def run(key):
         seen.clear()
-        return judge_loss(spying, jnp.asarray(x), jnp.asarray(y), key), seen[0]
+        return judge_loss(spying, jnp.asarray(x), jnp.asarray(y), key, 0.1), seen[0]
 
     (loss, logs), (noisy, level) = jax.jit(run)(jax.random.key(0))
-    assert np.std(noisy) == pytest.approx(JUDGE_NOISE, rel=0.06)
+    assert np.std(noisy) == pytest.approx(0.1, rel=0.06)
     assert np.mean(noisy) == pytest.approx(0.5, abs=0.005)
-    np.testing.assert_allclose(level, np.log(JUDGE_NOISE), rtol=1e-6)
+    np.testing.assert_allclose(level, LOG_SIGMA, rtol=1e-6)
     np.testing.assert_allclose(judge_level(x), level, rtol=1e-6)
     logits = np.asarray(noisy, np.float64).reshape(500, 4)[:, :3]
     p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
