@@ -45,8 +45,8 @@ SHARE_CURVES = {  # title: ({logged name: label}, caption)
         "Accuracy on the labelled training images themselves: one reached early shows how few they are.",
     ),
     "pseudo-labels": (
-        {"pseudo_rate": "rate", "pseudo_accuracy": "accuracy"},
-        "Unlabelled images with a pseudo-label, and right ones among these: look for both high.",
+        {"pseudo_rate": "pseudo-label", "pseudo_right": "a right one"},
+        "Share of unlabelled images with a pseudo-label, and with a right one: look for both high, close together.",
     ),
 }
 CSS = """

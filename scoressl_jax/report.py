@@ -98,7 +98,7 @@ def data_and_labels(run):
     images, labels = run.evaluation.get("labeled_images"), run.evaluation.get("labeled_labels")
     if images is None or labels is None or not len(labels):
         return counts
-    caption = f"Labelled images, at most {COLUMNS} of each class: all that the classifier was told about the classes."
+    caption = "Some of the labelled images: such labels are all that the classifier was told about the classes."
     grid = figures.class_grid(images, labels, run.names(int(labels.max()) + 1), COLUMNS)
     return side_by_side([f"<div>{counts}</div>", picture(run, "labeled", grid, caption, "grid")], "wide")
 

@@ -60,7 +60,7 @@ def make_metrics(rng, steps=40):
         noisy = lambda value: float(value * rng.uniform(0.8, 1.2))  # noqa: B023, E731
         rows.append({"stage": "classifier", "step": 50 * i, "loss": noisy(3 / i + 0.5), "grad_norm": 1.0,
                      "ce_tau": noisy(2 / i**2), "pseudo": noisy(0.4), "pseudo_rate": min(0.9, i / 20),
-                     "pseudo_accuracy": 0.95, "accuracy": 0.8, "accuracy_tau": min(1.0, 0.2 * i)})  # fmt: skip
+                     "pseudo_right": min(0.8, i / 25), "accuracy": 0.8, "accuracy_tau": min(1.0, 0.2 * i)})  # fmt: skip
     return "".join(json.dumps(row) + "\n" for row in rows)
 
 
