@@ -17,6 +17,7 @@ from scoressl_jax.run_files import picture, read_run
 
 COLUMNS, PAIRS, PAIR_CLASSES = 10, 8, 10  # pictures in a row; sample pairs of a class, and classes that show them
 STAGES = ("score", "classifier", "samples")
+JUDGE = "samples", "class_agreement_judge"
 
 
 def write_report(workdir):
@@ -53,7 +54,7 @@ def headline(run):
         ("classifier", "f1", number, "F1 score of the positive class"),
         ("classifier", "accuracy", share, "of test images recognised"),
         ("classifier", "accuracy_all_noise", share, "recognised when noise of any level is added"),
-        ("samples", "class_agreement", share, "of samples show the class asked for, says an independent judge"),
+        ("samples", "class_agreement", share, f"of samples show the class asked for, says {the_judge(run)}"),
     )
     tiles = [(form(run.result(*key)), text) for *key, form, text in answers if run.result(*key) is not None]
     best = share(run.result("classifier", "accuracy"))
@@ -61,6 +62,12 @@ def headline(run):
     boxes = [f'<div class="tile"><b>{escape(value)}</b><span>{escape(text)}</span></div>' for value, text in tiles]
     body = side_by_side(boxes, "tiles") if tiles else NOT_MEASURED
     return f'<header id="headline"><h1>{escape(title)}</h1>\n{body}\n</header>'
+
+
+def the_judge(run):
+    """What says whether samples show their class, and how far it can be believed."""
+    accuracy = share(run.result("samples", "judge_accuracy"))
+    return "an independent judge" + (f", itself right about {accuracy} of test images" if accuracy else "")
 
 
 def question(run):
@@ -112,7 +119,7 @@ def estimated_prior(run):
 
 
 def results(run):
-    judge = run.result("samples", "class_agreement_judge") or "independent classifier"
+    judge = run.result(*JUDGE) or "independent classifier"
     measures = (
         ("classifier", "accuracy", share, "accuracy", "clean test images"),
         ("classifier", "accuracy_all_noise", share, "accuracy over all noise", "test images, each at a random t"),
@@ -278,7 +285,7 @@ def summary(workdir):
         "all noise": share(run.result("classifier", "accuracy_all_noise")),
         "F1": number(run.result("classifier", "f1")),
         "agreement": share(run.result("samples", "class_agreement")),
-        "judge": run.result("samples", "class_agreement_judge"),
+        "judge": ": ".join(filter(None, (share(run.result("samples", "judge_accuracy")), run.result(*JUDGE)))),
         "samples": in_a_line(run.results.get("generation", {})),
         "seconds": ", ".join(f"{stage} {value:.0f}" for stage, value in seconds.items() if value is not None),
         "report": path if path.exists() else None,

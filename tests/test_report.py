@@ -140,6 +140,7 @@ def test_answer_comes_first(whole):
     _, page = whole
     assert "digits: 96.9 % accuracy from 100 labels" in page.text["headline"]
     assert "97.0 %" in page.text["headline"]
+    assert "itself right about 98.0 % of test images" in page.text["headline"]
     assert "3 of all 100 samples" in page.text["samples"]
     assert "1.31" in page.text["samples"]
     assert "WideResNet-10-1 trained on all 1437 labels" in page.text["results"]
@@ -256,6 +257,7 @@ def test_positive_unlabelled_run_shows_f1(tmp_path):
 def test_summary_is_short_and_ends_at_the_page(whole):
     workdir, _ = whole
     lines = summary(workdir).splitlines()
+    assert any(re.fullmatch(r"judge +98\.0 %: WideResNet-10-1 trained on .*", line) for line in lines)
     assert len(lines) < 10
     assert lines[0] == "data      digits, semi-supervised from 100 labels"
     assert "seconds   score 210, classifier 180, samples 33" in lines
