@@ -138,6 +138,12 @@ def small(config, score_steps, classifier_steps):
     config.evaluation.update(times=11, curve_images=500, likelihood_images=0)
 
 
+def few_samples(config):
+    """What ten minutes leave time to draw and to measure."""
+    config.sampling.count = 300
+    config.evaluation.cas_steps = 0
+
+
 def small_mnist(config, score_steps, classifier_steps, judge_steps):
     small(config, score_steps, classifier_steps)
     config.sde.sigma_max = 16.0  # the largest distance between two training images
@@ -154,8 +160,7 @@ def mnist_cpu(config):
 def mnist_fast(config):
     """Ten minutes."""
     small_mnist(config, score_steps=1000, classifier_steps=900, judge_steps=600)
-    config.sampling.count = 300
-    config.evaluation.cas_steps = 0
+    few_samples(config)
 
 
 def small_cifar10(config, score_steps, classifier_steps, judge_steps):
@@ -168,18 +173,20 @@ def small_cifar10(config, score_steps, classifier_steps, judge_steps):
     config.evaluation.update(judge_steps=judge_steps, judge_noise=0.05, judge_learning_rate=6e-3)
 
 
+def small_cifar10_ssl(config, **steps):
+    small_cifar10(config, **steps)
+    config.classifier.update(batch_size=32, unlabeled_batch_size=16)  # docs/experiments.md
+
+
 def cifar10_cpu(config):
     """About an hour."""
-    small_cifar10(config, score_steps=8000, classifier_steps=6000, judge_steps=4000)
-    config.classifier.update(batch_size=32, unlabeled_batch_size=16)
+    small_cifar10_ssl(config, score_steps=8000, classifier_steps=6000, judge_steps=4000)
 
 
 def cifar10_fast(config):
     """Ten minutes."""
-    small_cifar10(config, score_steps=1200, classifier_steps=900, judge_steps=800)
-    config.classifier.update(batch_size=32, unlabeled_batch_size=16)
-    config.sampling.count = 300
-    config.evaluation.cas_steps = 0
+    small_cifar10_ssl(config, score_steps=1200, classifier_steps=900, judge_steps=800)
+    few_samples(config)
 
 
 def small_score_ssl(config, steps):
@@ -188,10 +195,10 @@ def small_score_ssl(config, steps):
     config.classifier.terms.update(dlsm=1.0, pseudo_dlsm=1.0, denoising=50.0, temporal=50.0)
 
 
-def small_all_labels(config, kind, steps):
+def small_all_labels(config, kind):
     """Cross-entropy on every label with a noisy or denoising-assisted classifier."""
     config.regime, config.data.num_labels = "supervised", 0
-    config.classifier.update(kind=kind, batch_size=64, steps=steps)
+    config.classifier.update(kind=kind, batch_size=64)
     config.classifier.terms.update(ce_tau=0.0, pseudo=0.0)
     config.evaluation.curve_images = 2000  # accuracy by noise level is what the two are compared by
 
@@ -206,8 +213,8 @@ def mnist_all_labels(config, preset, kind):
         config.classifier.random_flip = False  # flips change digits
 
     def cpu(config):
-        mnist_cpu(config)
-        small_all_labels(config, kind, steps=2000)
+        small_mnist(config, score_steps=6000, classifier_steps=2000, judge_steps=3000)
+        small_all_labels(config, kind)
 
     choose(config, preset, {"paper": paper, "cpu": cpu})
 
@@ -219,6 +226,6 @@ def cifar10_all_labels(config, preset, kind):
 
     def cpu(config):
         small_cifar10(config, score_steps=8000, classifier_steps=3000, judge_steps=4000)
-        small_all_labels(config, kind, steps=3000)
+        small_all_labels(config, kind)
 
     choose(config, preset, {"paper": paper, "cpu": cpu})

@@ -17,7 +17,6 @@ from scoressl_jax.run_files import picture, read_run
 
 COLUMNS, PAIRS, PAIR_CLASSES = 10, 8, 10  # pictures in a row; sample pairs of a class, and classes that show them
 STAGES = ("score", "classifier", "samples")
-JUDGE = "samples", "class_agreement_judge"
 
 
 def write_report(workdir):
@@ -119,7 +118,7 @@ def estimated_prior(run):
 
 
 def results(run):
-    judge = run.result(*JUDGE) or "independent classifier"
+    judge = run.result("samples", "class_agreement_judge") or "independent classifier"
     measures = (
         ("classifier", "accuracy", share, "accuracy", "clean test images"),
         ("classifier", "accuracy_all_noise", share, "accuracy over all noise", "test images, each at a random t"),
@@ -278,6 +277,7 @@ def summary(workdir):
     """The few lines that a run prints at its end: what it was, what came out, where the page is."""
     run = read_run(workdir)
     seconds = {stage: run.result(stage, "seconds") for stage in STAGES}
+    judge = share(run.result("samples", "judge_accuracy")), run.result("samples", "class_agreement_judge")
     path = run.workdir / "report.html"
     lines = {
         "data": f"{run.data_name}, {run.regime} from {run.budget}",
@@ -285,7 +285,7 @@ def summary(workdir):
         "all noise": share(run.result("classifier", "accuracy_all_noise")),
         "F1": number(run.result("classifier", "f1")),
         "agreement": share(run.result("samples", "class_agreement")),
-        "judge": ": ".join(filter(None, (share(run.result("samples", "judge_accuracy")), run.result(*JUDGE)))),
+        "judge": ": ".join(filter(None, judge)),
         "samples": in_a_line(run.results.get("generation", {})),
         "seconds": ", ".join(f"{stage} {value:.0f}" for stage, value in seconds.items() if value is not None),
         "report": path if path.exists() else None,

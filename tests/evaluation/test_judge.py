@@ -10,7 +10,6 @@ import pytest
 from scoressl_jax.config import default_config
 from scoressl_jax.errors import UserError
 from scoressl_jax.evaluation.judge import (
-    LOG_SIGMA,
     Judge,
     check_shape,
     judge_level,
@@ -46,7 +45,7 @@ def trained(tmp_path_factory, compiled):
     return workdir, Judge(judge_network(config.evaluation, 3), jax.device_get(state.ema_params), "300 images")
 
 
-def test_judge_sees_a_little_noise_and_is_told_so():
+def test_judge_sees_the_noise_asked_for_and_is_always_told_the_same():
     x, y = np.full((500, 2, 2, 1), 0.5, np.float32), np.arange(500) % 3
 
     def network(x, log_sigma):
@@ -65,7 +64,7 @@ def test_judge_sees_a_little_noise_and_is_told_so():
     (loss, logs), (noisy, level) = jax.jit(run)(jax.random.key(0))
     assert np.std(noisy) == pytest.approx(0.1, rel=0.06)
     assert np.mean(noisy) == pytest.approx(0.5, abs=0.005)
-    np.testing.assert_allclose(level, LOG_SIGMA, rtol=1e-6)
+    np.testing.assert_allclose(level, np.log(0.2), rtol=1e-6)
     np.testing.assert_allclose(judge_level(x), level, rtol=1e-6)
     logits = np.asarray(noisy, np.float64).reshape(500, 4)[:, :3]
     p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
