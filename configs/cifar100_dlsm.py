@@ -12,8 +12,8 @@ checkpoint.pth is the score network of CIFAR-100 that the authors released. init
 run:DIR (a run of ours); without it the score network is trained first.
 """
 
-from scoressl_jax import recipes
-from scoressl_jax.config import default_config
+from scoressl_jax.experiment import recipes
+from scoressl_jax.experiment.config import default_config
 
 
 def get_config():

@@ -12,8 +12,8 @@ checkpoint.pth is the score network of CIFAR-10 that the authors released. init_
 run:runs/cifar10_score (cifar10_score.py); without it the score network is trained first.
 """
 
-from scoressl_jax import recipes
-from scoressl_jax.config import default_config
+from scoressl_jax.experiment import recipes
+from scoressl_jax.experiment.config import default_config
 
 
 def get_config():

@@ -13,8 +13,8 @@ score_sde_torch:FILE.pth or run:runs/cifar10_score (cifar10_score.py); without i
 Two CPU cores are enough for --config.preset=cpu: small networks of ours, about an hour, far from the paper's figures.
 """
 
-from scoressl_jax import recipes
-from scoressl_jax.config import default_config
+from scoressl_jax.experiment import recipes
+from scoressl_jax.experiment.config import default_config
 
 
 def get_config(preset="paper"):

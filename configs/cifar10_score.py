@@ -9,8 +9,8 @@ Song et al. 2021, table 3 (NCSN++ cont., deep, VE), in the released program's co
 The other configs of CIFAR-10 take it with --config.score.init_from=run:runs/cifar10_score.
 """
 
-from scoressl_jax import recipes
-from scoressl_jax.config import default_config
+from scoressl_jax.experiment import recipes
+from scoressl_jax.experiment.config import default_config
 
 
 def get_config():

@@ -10,8 +10,8 @@ checkpoint_12 is the released one of cifar10_ncsnpp_deep_continuous, as in the p
 score_sde_torch:FILE.pth or run:runs/cifar10_score (cifar10_score.py); without it the score network is trained first.
 """
 
-from scoressl_jax import recipes
-from scoressl_jax.config import default_config
+from scoressl_jax.experiment import recipes
+from scoressl_jax.experiment.config import default_config
 
 
 def get_config():

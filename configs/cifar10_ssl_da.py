@@ -13,8 +13,8 @@ Two CPU cores are enough for --config.preset=cpu (about an hour) and fast (eight
 far from the paper's figures.
 """
 
-from scoressl_jax import recipes
-from scoressl_jax.config import default_config
+from scoressl_jax.experiment import recipes
+from scoressl_jax.experiment.config import default_config
 
 
 def get_config(preset="paper"):

@@ -8,7 +8,7 @@ minutes on two cores; with --config.score.init_from=run:runs/digits the score ne
 (of data with three channels).
 """
 
-from scoressl_jax.config import default_config
+from scoressl_jax.experiment.config import default_config
 
 
 def get_config():

@@ -3,7 +3,7 @@
     python -m scoressl_jax.main --config=configs/digits_ssl_da.py --workdir=runs/digits
 """
 
-from scoressl_jax.config import default_config
+from scoressl_jax.experiment.config import default_config
 
 
 def get_config():

@@ -3,7 +3,7 @@
     python -m scoressl_jax.main --config=configs/digits_supervised.py --workdir=runs/digits_supervised
 """
 
-from scoressl_jax.config import default_config
+from scoressl_jax.experiment.config import default_config
 
 
 def get_config():

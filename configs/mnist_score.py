@@ -10,8 +10,8 @@ choice. They give no figure for it. The second names a Tesla T4; a GPU or TPU is
 The other configs of MNIST take it with --config.score.init_from=run:runs/mnist_score.
 """
 
-from scoressl_jax import recipes
-from scoressl_jax.config import default_config
+from scoressl_jax.experiment import recipes
+from scoressl_jax.experiment.config import default_config
 
 
 def get_config():

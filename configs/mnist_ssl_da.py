@@ -10,8 +10,8 @@ init_from takes a run of mnist_score.py; without it the score network is trained
 --config.preset=cpu (about an hour) and fast (ten minutes), with small networks of ours.
 """
 
-from scoressl_jax import recipes
-from scoressl_jax.config import default_config
+from scoressl_jax.experiment import recipes
+from scoressl_jax.experiment.config import default_config
 
 
 def get_config(preset="paper"):

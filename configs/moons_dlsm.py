@@ -8,8 +8,8 @@ lower class, exact oracle), cross-entropy 0.033 and 0.032. --config.preset=faith
 experiment: its data, networks, losses, weightings, learning rates, batch and 40,002 updates, an hour or more.
 """
 
-from scoressl_jax import recipes
-from scoressl_jax.moons.config import default_config
+from scoressl_jax.experiment import recipes
+from scoressl_jax.studies.moons.config import default_config
 
 
 def get_config(preset="default"):

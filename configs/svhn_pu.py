@@ -9,8 +9,8 @@ over 10 models, shown as a graph without numbers. The paper's hardware: a Tesla 
 init_from takes a run of svhn_score.py; without it the score network is trained first.
 """
 
-from scoressl_jax import recipes
-from scoressl_jax.config import default_config
+from scoressl_jax.experiment import recipes
+from scoressl_jax.experiment.config import default_config
 
 COUNTS = (4948, 13861, 10585, 8497, 7458, 6882, 5727, 5595, 5045, 4659)  # training images of each digit
 POSITIVE, LABELS = 1, 500  # the paper takes each digit in turn

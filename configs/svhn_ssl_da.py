@@ -9,8 +9,8 @@ Sastry et al. 2023, "Training Diffusion Classifiers with Denoising Assistance", 
 init_from takes a run of svhn_score.py; without it the score network is trained first.
 """
 
-from scoressl_jax import recipes
-from scoressl_jax.config import default_config
+from scoressl_jax.experiment import recipes
+from scoressl_jax.experiment.config import default_config
 
 
 def get_config():

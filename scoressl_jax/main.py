@@ -130,7 +130,7 @@ def use_cores(config):
     """
     import jax
 
-    from scoressl_jax.fields import usable_cores
+    from scoressl_jax.experiment.fields import usable_cores
 
     flags = os.environ.get("XLA_FLAGS", "")
     if "host_platform_device_count" not in flags and not distributed():

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from scoressl_jax import pipeline
-from scoressl_jax.config import default_config
+from scoressl_jax.experiment import pipeline
+from scoressl_jax.experiment.config import default_config
 from scoressl_jax.main import parse, use_cores
 
 TINY = "--config=tests/tiny.py"

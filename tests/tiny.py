@@ -1,6 +1,6 @@
 """The smallest run that goes through every stage: MLPs on the embedded digits, seconds on two cores."""
 
-from scoressl_jax.config import default_config
+from scoressl_jax.experiment.config import default_config
 
 
 def get_config():

@@ -7,7 +7,7 @@ import pytest
 from scipy.ndimage import affine_transform
 
 from scoressl_jax.data.augmentation import augmented, shifted, warped
-from scoressl_jax.jobs import make_batch_fn
+from scoressl_jax.experiment.jobs import make_batch_fn
 
 IMAGES = np.random.default_rng(0).uniform(size=(40, 7, 6, 2)).astype(np.float32)
 
