@@ -1,4 +1,12 @@
-"""The ways a run can end early, each with the exit code that `main` returns for it."""
+"""The ways a command can end early, each with its exit code, and the one wrapper that turns them into a line."""
+
+import contextlib
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
 
 
 class UserError(Exception):
@@ -19,6 +27,42 @@ class Interrupted(Exception):
     exit_code = 75
 
 
-def one_line(error):
+def one_line(error: object) -> str:
     """An exception's text on one line."""
     return " ".join(str(error).split())
+
+
+def exit_code_of(command: Callable[[list], int], argv: list, folder: Path | str = ".") -> int:
+    """command(argv) -> its exit code; every way to end early is one line on stderr and a code of its own.
+
+    A fault of ours keeps its traceback in `folder`/error.txt.
+    """
+    try:
+        return command(argv)
+    except (UserError, Diverged, Interrupted) as end:
+        print(f"scoressl_jax: {one_line(end)}", file=sys.stderr)
+        return end.exit_code
+    except KeyboardInterrupt:  # in a command that writes nothing before its end
+        print("scoressl_jax: stopped, nothing written", file=sys.stderr)
+        return Interrupted.exit_code
+    except Exception as error:
+        path = Path(folder) / "error.txt"
+        with contextlib.suppress(OSError):  # a full disk may be the fault
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(traceback.format_exc())
+        print(
+            f"scoressl_jax: a fault of ours, {type(error).__name__}: {one_line(error)[:200]} (traceback in {path})",
+            file=sys.stderr,
+        )
+        return 1
+
+
+def leave_at_signals() -> None:
+    """Until a run takes over, a signal ends the process at once: while it imports, nothing else is safe."""
+
+    def leave(*_):
+        os.write(2, b"scoressl_jax: stopped where nothing is to be saved: run the same command again\n")
+        os._exit(Interrupted.exit_code)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, leave)

@@ -21,10 +21,16 @@ def make_score_fn(sde, network):
     return score_fn
 
 
+def denoised(x_t, score, std):
+    """x_hat = x_t + std^2 score: the estimated mean alpha(t) x_0 of p_t(x | x_0) (Sastry et al. 2023, section 3).
+
+    score like x_t; std broadcasts to it."""
+    return x_t + std**2 * score
+
+
 def denoise(sde, score_fn, x_t, t):
-    """x_hat = x_t + std^2 score: the estimated mean alpha(t) x_0 of p_t(x | x_0) (Sastry et al. 2023, section 3)."""
-    std = expand(sde.marginal(t)[1], x_t)
-    return x_t + std**2 * score_fn(x_t, t)
+    """The same at times t `[B]` of a score function."""
+    return denoised(x_t, score_fn(x_t, t), expand(sde.marginal(t)[1], x_t))
 
 
 def make_classifier_fn(sde, network, score_fn=None):
@@ -52,7 +58,7 @@ def log_likelihood_grad(classifier_fn, x_t, t, labels):
     return jax.grad(total)(x_t)
 
 
-def guided_score(score_fn, classifier_fn, labels, scale, interval=None):
+def guided_score(score_fn, classifier_fn, labels, *, scale, interval=None):
     """The class-conditional score: score + scale * grad log p(label | x_t) (Score-SSL eq. 4; scale: Dhariwal and
     Nichol 2021). labels int `[B]`, one an image; scale 0 is unguided, 1 is Bayes' rule.
 

@@ -11,11 +11,12 @@ import time
 
 import jax
 
+from scoressl_jax.devices import by_image, device_mesh, replicated
 from scoressl_jax.errors import UserError
 from scoressl_jax.experiment import build, jobs
 from scoressl_jax.experiment.config import default_config
 from scoressl_jax.main import prepare_jax, use_cores
-from scoressl_jax.training.step import by_image, device_mesh, make_multi_update, replicated
+from scoressl_jax.training.step import make_multi_update
 
 LOOP_STEPS, ROUNDS = 10, 7
 ONLY_CE = dict(ce=1.0, ce_tau=0.0, dlsm=0.0, pseudo=0.0, pseudo_dlsm=0.0, denoising=0.0, temporal=0.0, prior=0.0)

@@ -14,9 +14,10 @@ import time
 
 import jax
 
+from scoressl_jax.devices import device_mesh, replicated
 from scoressl_jax.main import load_config, prepare_jax, use_cores
 from scoressl_jax.studies.moons import jobs
-from scoressl_jax.training.step import device_mesh, make_multi_update, replicated
+from scoressl_jax.training.step import make_multi_update
 
 STEPS, TURNS = 50, 12
 CONFIG = "configs/moons_dlsm.py"

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scoressl_jax.data.dataset import Dataset
+from scoressl_jax.devices import by_image, device_mesh, replicated
 from scoressl_jax.errors import UserError
 from scoressl_jax.experiment import build, jobs
 from scoressl_jax.experiment.config import default_config
@@ -23,7 +24,6 @@ from scoressl_jax.main import config_of_run, prepare_jax, use_cores
 from scoressl_jax.sampling.generate import check_finite, to_uint8
 from scoressl_jax.sampling.loop import draw_prior, image_keys
 from scoressl_jax.training.checkpoints import read_averages
-from scoressl_jax.training.step import by_image, device_mesh, replicated
 
 TIMED_CALLS = 40  # of untrained networks: a chain of more is cut to about as many and its time scaled up
 LANGEVIN = dict(sampler="predictor_corrector", corrector="langevin")

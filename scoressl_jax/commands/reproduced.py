@@ -14,6 +14,7 @@ import jax
 
 from scoressl_jax.commands.arguments import Parser
 from scoressl_jax.commands.compare import COLUMNS, figure
+from scoressl_jax.devices import device_mesh
 from scoressl_jax.errors import UserError, one_line
 from scoressl_jax.experiment import build, jobs
 from scoressl_jax.experiment.estimate import flops_of, zeros
@@ -22,7 +23,7 @@ from scoressl_jax.files import write_json
 from scoressl_jax.main import config_of_run, prepare_jax, use_cores
 from scoressl_jax.training.checkpoints import Checkpoints
 from scoressl_jax.training.metrics import read_metrics
-from scoressl_jax.training.step import device_mesh, make_multi_update
+from scoressl_jax.training.step import make_multi_update
 
 HOPPER = {"bfloat16": 989.0, "TF32": 494.0, "float32": 67.0}
 # TFLOP/s of a device in dense products, from NVIDIA's data sheets; T4 has neither bfloat16 nor TF32.

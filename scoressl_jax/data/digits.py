@@ -1,8 +1,6 @@
 """scikit-learn's 1,797 handwritten digits: real data that is installed with the package."""
 
 import numpy as np
-from sklearn import datasets
-from sklearn.model_selection import train_test_split
 
 from scoressl_jax.data.dataset import make_dataset
 from scoressl_jax.errors import UserError
@@ -14,6 +12,10 @@ def load_digits(test_size=360, seed=0):
     The test images are drawn in proportion to the classes; `seed` fixes them, apart from any label split.
     Raises UserError for a test_size that leaves a class without test or training images.
     """
+    # Here, not above: the import takes a second, and whoever only reads a config does without.
+    from sklearn import datasets
+    from sklearn.model_selection import train_test_split
+
     images, labels = datasets.load_digits(return_X_y=True)
     if not 10 <= test_size <= len(labels) - 10:
         raise UserError(f"digits: test_size={test_size} must be in 10..{len(labels) - 10}")

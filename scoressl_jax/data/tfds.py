@@ -35,7 +35,7 @@ def load_tfds(name, data_dir=None, download=False):
             if not download:
                 raise UserError(
                     f"{name} is not prepared in {builder.data_dir}: prepare it with "
-                    "--config.data.download=True, or give the data_dir where it is"
+                    "download=True, or give the path of the data directory where it is"
                 )
             builder = _prepare(tfds, name, data_dir)
         _check(tfds, name, builder.info)

@@ -8,10 +8,9 @@ equality where no negative scores so high. Two classifiers, each trained on half
 
 import numpy as np
 
-from scoressl_jax.experiment import jobs
-from scoressl_jax.experiment.judge import Judge, judge_network
-from scoressl_jax.experiment.runs import train_stage
-from scoressl_jax.files import write_npz
+from scoressl_jax.experiment.data import is_estimated
+from scoressl_jax.experiment.judge import Judge, judge_network, measuring_job
+from scoressl_jax.training.loop import Job
 
 DELTA, GAMMA = 0.1, 0.01  # the paper's
 RESAMPLED = 100  # for the standard error
@@ -35,20 +34,36 @@ def resampled_error(positive, unlabeled, rng):
     return float(np.std(again, ddof=1))
 
 
-def halves_scored(run):
+def positive_job(experiment, half: int) -> Job:
+    """Labelled positives (1) against unlabelled images (0), half of either, both equally often."""
+    data, config, split = experiment.dataset, experiment.config, experiment.split
+    positive, unlabeled = split.labeled[half::2], split.unlabeled[half::2]
+    most = max(len(positive), len(unlabeled))
+    return measuring_job(
+        name=f"class_prior_{half}",
+        config=config,
+        images=data.x_train,
+        labels=(experiment.y_visible >= 0).astype(np.int32),
+        num_classes=2,
+        steps=config.data.prior_steps,
+        pool=np.concatenate([np.resize(positive, most), np.resize(unlabeled, most)]),
+    )
+
+
+def halves_scored(work) -> dict:
     """{"positive_0" [P_0], "unlabeled_0" [U_0], ..._1}: log odds of each half by the classifier of the other half."""
-    experiment, scores = run.experiment, {}
-    x, split, batch = experiment.dataset.x_train, experiment.split, run.config.evaluation.batch_size
+    experiment, scores = work.experiment, {}
+    x, split, batch = experiment.dataset.x_train, experiment.split, work.config.evaluation.batch_size
+    network = judge_network(work.config.evaluation, 2)
     for half in (0, 1):
-        params, _ = train_stage(run, jobs.positive_job(experiment, half))
-        classifier = Judge(judge_network(run.config.evaluation, 2), params, "labelled positives against unlabelled")
+        classifier = Judge(network, work.params(f"class_prior_{half}"), "labelled positives against unlabelled")
         for name, pool in (("positive", split.labeled), ("unlabeled", split.unlabeled)):
             logits = classifier.outputs(x[pool[1 - half :: 2]], batch)["logits"]
             scores[f"{name}_{1 - half}"] = logits[:, 1] - logits[:, 0]
     return scores
 
 
-def share(scores, seed):
+def share(scores: dict, seed: int) -> dict:
     """`scores` of both halves, with "estimate" and its "standard_error"."""
     pairs = [(scores[f"positive_{half}"], scores[f"unlabeled_{half}"]) for half in (0, 1)]
     errors = [resampled_error(*pair, np.random.default_rng(seed)) for pair in pairs]
@@ -56,33 +71,26 @@ def share(scores, seed):
     return scores | {"estimate": estimate, "standard_error": np.hypot(*errors) / 2}
 
 
-def is_estimated(config):
-    """Whether a term needs the class prior and the config does not give it."""
-    return bool(config.classifier.terms.prior) and not config.data.class_prior
-
-
-def class_prior(run):
-    """The share that config.data.class_prior gives or, where that is 0, its estimate, kept in class_prior.npz and
-    recorded; None where no term needs it."""
-    if not is_estimated(run.config):
-        return run.config.data.class_prior or None
-    path = run.workdir / "class_prior.npz"
-    if path.exists():
-        with np.load(path) as file:
-            found = dict(file)
-    else:
-        print("estimating the share of positives among the unlabelled images")
-        found = share(halves_scored(run), run.config.seed)
-        if run.first_process:
-            write_npz(path, **found)
+def estimate_prior(work) -> None:
+    """Make class_prior.npz, and record the estimate; where all labels are known, how far off it is."""
+    print("estimating the share of positives among the unlabelled images")
+    found = share(halves_scored(work), work.config.seed)
     estimate = float(found["estimate"])
     block = {
         "estimate": estimate,
         "standard_error": float(found["standard_error"]),
         "method": "best bin estimation (Garg et al. 2021), mean of two halves",
     }
-    hidden = run.experiment.dataset.y_train[run.experiment.split.unlabeled]
+    hidden = work.experiment.dataset.y_train[work.experiment.split.unlabeled]
     if (hidden >= 0).all():  # only to measure: training never sees them
         block |= {"true": float(hidden.mean()), "error": estimate - float(hidden.mean())}
-    run.record(class_prior=block)
-    return estimate
+    work.run.record(class_prior=block)
+    work.run.write_arrays("class_prior", **found)
+
+
+def class_prior(work) -> float | None:
+    """The share that config.data.class_prior gives or, where that is 0, its estimate; None where no term needs it.
+    Before it is estimated, as in --mode=check, a half: it changes no operation."""
+    if not is_estimated(work.config):
+        return work.config.data.class_prior or None
+    return float(work.run.arrays("class_prior").get("estimate", 0.5))

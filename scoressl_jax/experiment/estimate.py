@@ -13,41 +13,47 @@ import jax.numpy as jnp
 import numpy as np
 from clu import parameter_overview
 
-from scoressl_jax.experiment import build, jobs
-from scoressl_jax.experiment.class_prior import is_estimated
-from scoressl_jax.experiment.init_from import take_score
-from scoressl_jax.training.step import device_mesh, make_multi_update, replicated
+from scoressl_jax.devices import device_mesh, replicated
+from scoressl_jax.experiment import samplers
+from scoressl_jax.experiment.run import Run
+from scoressl_jax.experiment.stages import Kind, Work
+from scoressl_jax.training.loop import Job
+from scoressl_jax.training.step import make_multi_update
 
 TIMED_STEPS = 3
 ODE_CALLS = 200  # about what the adaptive solver takes
 AFFORDABLE = 2e11  # floating-point operations of a step that a CPU makes in a few seconds
 
 
-def check(config):
+class Rehearsal(Work):
+    """Work without a run: parameters of earlier stages are of the right shapes, and zero."""
+
+    def __init__(self, kind: Kind, experiment):
+        super().__init__(kind, Run("/nonexistent"), experiment)
+        self.known = {}
+
+    def params(self, name: str):
+        if name not in self.known:
+            self.known[name] = zeros(self.kind.stage(name).job(self).init_state).params
+        return self.known[name]
+
+    def jobs(self) -> list[Job]:
+        """What the experiment trains, in order, up to and without classifiers that learn from samples."""
+        return [stage.job(self) for stage in self.stages() if stage.job]
+
+
+def check(kind: Kind, experiment) -> None:
     """Print data, parameter counts, batch shapes, memory and a time estimate from a few timed steps."""
-    experiment = build.build(config)
-    data, split = experiment.dataset, experiment.split
-    print(
-        f"data          {data.name}: {len(data.x_train)} training images {data.image_shape}, "
-        f"{len(split.labeled)} labelled, "
-        f"{len(split.unlabeled)} unlabelled, {len(data.x_test)} test images, {data.num_classes} classes"
-    )
-    if config.score.init_from:
-        score_params, _ = take_score(experiment)
-    else:
-        score_params = report_job(jobs.score_job(experiment))
-    if is_estimated(config):
-        for half in (0, 1):
-            report_job(jobs.positive_job(experiment, half))
-    classifier_params = report_job(jobs.classifier_job(experiment, score_params))
-    if jobs.can_judge(experiment):
-        report_job(jobs.judge_job(experiment))
-    seconds = time_sampling(experiment, (score_params, classifier_params))
-    what = f"{build.network_calls(config.sampling) or 'some ' + str(ODE_CALLS)} network calls"
-    print(f"{'sample':<14}{config.sampling.count} images, {what} each: about {duration(seconds)}")
+    work = Rehearsal(kind, experiment)
+    print(f"{'data':<14}{kind.described(experiment)}")
+    for stage in work.stages():
+        if stage.job:
+            work.known[stage.name] = report_job(stage.job(work))
+        elif stage.estimate:
+            print(f"{stage.name:<14}{stage.estimate(work)}")
 
 
-def duration(seconds):
+def duration(seconds: float) -> str:
     """Seconds, minutes, hours or days, whichever reads best."""
     for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
         if seconds >= 3 * size:
@@ -55,17 +61,17 @@ def duration(seconds):
     return f"{seconds:.0f} s"
 
 
-def pace(seconds):
+def pace(seconds: float) -> str:
     return f"{seconds * 1e3:.1f} ms" if seconds < 10 else f"{seconds:.0f} s"
 
 
-def cut(sizes, factor):
+def cut(sizes: dict, factor: float) -> dict:
     """Batch sizes `{name: size}` divided by `factor`, each a multiple of the devices."""
     devices = jax.device_count()
     return {name: math.ceil(size / factor / devices) * devices for name, size in sizes.items()}
 
 
-def affordable(lower, sizes):
+def affordable(lower, sizes: dict):
     """(lowered program, scale) of `lower(sizes)`, or of its smaller copy where a CPU would take too long."""
     lowered, scale = lower(sizes), 1.0
     flops = flops_of(lowered)
@@ -80,11 +86,11 @@ def zeros(make):
     return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), jax.eval_shape(make))
 
 
-def flops_of(lowered):
+def flops_of(lowered) -> float:
     return (lowered.cost_analysis() or {}).get("flops", 0.0)
 
 
-def report_job(job):
+def report_job(job: Job):
     """Print a stage's figures and return parameters of its shapes."""
     mesh, key = device_mesh(), jax.random.key(0)
     sharding = replicated(mesh)
@@ -109,18 +115,18 @@ def report_job(job):
     step = (time.perf_counter() - started) / TIMED_STEPS * scale
     print(
         f"{job.name:<14}{parameter_overview.count_parameters(params):,} parameters, "
-        f"batch {described(job.batch_sizes)}, {memory(compiled, params, scale)}, {pace(step)} a step, "
+        f"batch {listed(job.batch_sizes)}, {memory(compiled, params, scale)}, {pace(step)} a step, "
         f"{job.steps} steps: about {duration(step * job.steps + compile_seconds)}"
-        + (f" (timed on batch {described(sizes)})" if scale > 1 else "")
+        + (f" (timed on batch {listed(sizes)})" if scale > 1 else "")
     )
     return params
 
 
-def described(sizes):
+def listed(sizes: dict) -> str:
     return ", ".join(f"{name} {size}" for name, size in sizes.items())
 
 
-def memory(compiled, params, scale):
+def memory(compiled, params, scale: float) -> str:
     """MiB a device of what a step keeps (parameters, averages, optimiser, data) and of its activations."""
     found = compiled.memory_analysis()
     if not found:
@@ -131,24 +137,39 @@ def memory(compiled, params, scale):
     return f"{kept / 2**20:,.1f} + {activations / 2**20:,.1f} MiB (kept + activations) a device"
 
 
-def time_sampling(experiment, parameters):
-    """Seconds that all images would take, from one guided score on one batch; compilation is not counted."""
-    plan, shape = experiment.config.sampling, experiment.dataset.image_shape
+def sampling_line(work) -> str:
+    """How long the samples would take, from a batch of guided and one of unguided scores; compiling not counted."""
+    plan, experiment = work.config.sampling, work.experiment
+    parameters = work.params("score"), work.params("classifier")
+    count = len(samplers.wanted_labels(plan, experiment.class_names))
+    calls = samplers.network_calls(plan) or ODE_CALLS
+    guided = samplers.guided_share(plan, experiment.sde)
+    seconds = guided * call_seconds(experiment, parameters, plan.scale) if guided else 0.0
+    seconds += (1 - guided) * call_seconds(experiment, parameters, 0.0) if guided < 1 else 0.0
+    total = seconds * calls * -(-count // plan.batch_size)
+    what = f"{samplers.network_calls(plan) or 'some ' + str(ODE_CALLS)} network calls"
+    return f"{count} images, {what} each: about {duration(total)}"
+
+
+def call_seconds(experiment, parameters, scale: float) -> float:
+    """Seconds that a score of one batch takes, with the classifier's gradient at every level or, scale 0, without."""
+    config = experiment.config.copy_and_resolve_references()
+    config.sampling.update(scale=float(scale), interval=())
+    everywhere = dataclasses.replace(experiment, config=config)
 
     @jax.jit
     def run(parameters, x, labels):
-        score_fn = build.guided_score(experiment, parameters, labels)
+        score_fn = samplers.guided_score(everywhere, parameters, labels)
         return jax.lax.fori_loop(0, TIMED_STEPS, lambda i, x: x + score_fn(x, jnp.full(len(x), 0.5)), x)
 
     def arguments(sizes):
         count = sizes["images"]
-        return jnp.zeros((count, *shape)), jnp.arange(count) % experiment.num_classes
+        return jnp.zeros((count, *experiment.image_shape)), jnp.arange(count) % experiment.num_classes
 
-    lowered, scale = affordable(lambda sizes: run.lower(parameters, *arguments(sizes)), {"images": plan.batch_size})
-    compiled, rest = lowered.compile(), arguments({"images": lowered.args_info[0][2].shape[0]})
+    size = config.sampling.batch_size
+    lowered, scaled = affordable(lambda sizes: run.lower(parameters, *arguments(sizes)), {"images": size})
+    compiled, rest = lowered.compile(), arguments({"images": lowered.args_info[0][1].shape[0]})
     jax.block_until_ready(compiled(parameters, *rest))
     started = time.perf_counter()
     jax.block_until_ready(compiled(parameters, *rest))
-    batches = -(-plan.count // plan.batch_size)
-    calls = build.network_calls(plan) or ODE_CALLS
-    return (time.perf_counter() - started) / TIMED_STEPS * calls * batches * scale
+    return (time.perf_counter() - started) / TIMED_STEPS * scaled

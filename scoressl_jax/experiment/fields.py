@@ -1,60 +1,149 @@
-"""Checks of config values that every experiment shares; each failure is one UserError."""
+"""What a field of a config is: its default, what it means, which values it may have; and the checks that follow.
+
+A block of fields stands beside what is built from it (process.py, networks.py, samplers.py ...); config.py puts the
+blocks together. Each failed check is one UserError.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import jax
+from ml_collections import ConfigDict
 
-from scoressl_jax.errors import UserError
+from scoressl_jax.errors import UserError, one_line
+from scoressl_jax.files import flat
 
 
-def get(config, field):
+@dataclass(frozen=True)
+class Rule:
+    """`words` end the sentence "it must ..."; `names` are the values of a field that is a choice."""
+
+    words: str
+    holds: Callable = lambda value: True
+    names: tuple = ()
+
+
+def one_of(*names: str) -> Rule:
+    return Rule(f"be one of {', '.join(names)}", lambda value: value in names, names)
+
+
+ANY = Rule("")
+POSITIVE = Rule("be greater than 0", lambda value: value > 0)
+NOT_NEGATIVE = Rule("be 0 or more", lambda value: value >= 0)
+BELOW_ONE = Rule("lie in [0, 1)", lambda value: 0 <= value < 1)
+FRACTION = Rule("lie in (0, 1]", lambda value: 0 < value <= 1)
+SHARE = Rule("lie in [0, 1]", lambda value: 0 <= value <= 1)
+AT_LEAST_TWO = Rule("be 2 or more", lambda value: value >= 2)
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field. `per_device`: a batch size, which every device takes an equal part of. `free`: it never changes a
+    result. `before`: what the runs had that are older than the field, where it is not the default."""
+
+    default: object
+    meaning: str
+    allowed: Rule = ANY
+    per_device: bool = False
+    free: bool = False
+    before: object = None
+
+
+@dataclass(frozen=True)
+class Option:
+    """One value of a field that is a choice: `make(...)` builds what it names; `fields`, dotted, are those that it
+    reads and that some other value of the choice leaves unread."""
+
+    make: Callable
+    fields: tuple = ()
+
+
+def config_from(fields: dict) -> ConfigDict:
+    """A locked ConfigDict of the defaults: unknown fields and wrong types are refused by itself."""
+
+    def defaults(block):
+        return {name: defaults(part) if isinstance(part, dict) else part.default for name, part in block.items()}
+
+    return ConfigDict(defaults(fields)).lock()
+
+
+def config_of(values: dict, fields: dict) -> ConfigDict:
+    """The config that a run's config.json holds; a field that is newer than the run is what runs had before it."""
+    config, known = config_from(fields), dict(flat(values))
+    try:
+        config.update(values)
+        for name, field in flat(fields):
+            if name not in known and field.before is not None:
+                config.update_from_flattened_dict({name: field.before})
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise UserError(f"config.json holds what this version does not know ({one_line(error)}): restore it") from None
+    return config
+
+
+def get(config: ConfigDict | dict, field: str):
     """The value of a dotted field."""
     for part in field.split("."):
         config = config[part]
     return config
 
 
-def choose(what, name, options):
+def choose(what: str, name: str, options):
     """The entry of `options`, a dict or a tuple of names, that config.`what` names; a UserError lists them."""
     if name not in options:
         raise UserError(f"config.{what} is {name!r}: choose one of {', '.join(options)}")
     return options[name] if isinstance(options, dict) else name
 
 
-def check_names(config, names):
-    """`names`: {field: allowed names}."""
-    for field, allowed in names.items():
-        choose(field, get(config, field), allowed)
+def check_values(config: ConfigDict, fields: dict) -> None:
+    """Every field by its own rule."""
+    for name, field in flat(fields):
+        value = get(config, name)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UserError(f"config.{name} is {value}: it must be a finite number")
+        if field.allowed.names:
+            choose(name, value, field.allowed.names)
+        elif not field.allowed.holds(value):
+            raise UserError(f"config.{name} is {value}: it must {field.allowed.words}")
 
 
-def check_ranges(config, positive=(), not_negative=(), below_one=(), fractions=(), at_least_two=()):
-    """Each argument names the fields whose values must lie in the range that it is called after."""
-    ranges = (
-        (positive, lambda value: value > 0, "be greater than 0"),
-        (not_negative, lambda value: value >= 0, "be 0 or more"),
-        (below_one, lambda value: 0 <= value < 1, "lie in [0, 1)"),
-        (fractions, lambda value: 0 < value <= 1, "lie in (0, 1]"),
-        (at_least_two, lambda value: value >= 2, "be 2 or more"),
-    )
-    for fields, allowed, words in ranges:
-        for field in fields:
-            if not allowed(get(config, field)):
-                raise UserError(f"config.{field} is {get(config, field)}: it must {words}")
-
-
-def check_order(config, *pairs):
+def check_order(config: ConfigDict, *pairs: tuple) -> None:
     """Each pair names a field and one that must be greater."""
     for low, high in pairs:
         if not get(config, low) < get(config, high):
             raise UserError(f"config.{high} is {get(config, high)}: it must be greater than config.{low}")
 
 
-def usable_cores(config, fields, cores):
-    """The largest number of devices up to `cores` that divides every batch size; `fields` names these."""
-    sizes = [get(config, field) for field in fields]
-    return max((n for n in range(1, cores + 1) if all(size % n == 0 for size in sizes)), default=1)
+def check_ignored(config: ConfigDict, fields: dict, choices: dict) -> None:
+    """Refuse a field that is set, but that the option chosen does not read. choices: {field: {value: Option}}."""
+    defaults = dict(flat(fields))
+    for selector, options in choices.items():
+        chosen = get(config, selector)
+        read = set(options[chosen].fields)
+        for name in dict.fromkeys(f for option in options.values() for f in option.fields if f not in read):
+            if get(config, name) != defaults[name].default:
+                takers = [str(value) for value, option in options.items() if name in option.fields]
+                raise UserError(
+                    f"config.{name} is {get(config, name)!r}, but config.{selector} {chosen} does not read it: leave "
+                    f"it at {defaults[name].default!r}, or choose {' or '.join(takers)}"
+                )
 
 
-def check_devices(config, fields):
+def batch_sizes(config: ConfigDict, fields: dict) -> list[int]:
+    """Every batch that is split over the devices."""
+    return [get(config, name) for name, field in flat(fields) if field.per_device]
+
+
+def check_devices(config: ConfigDict, fields: dict) -> None:
     devices = jax.device_count()
-    for field in fields:
-        if get(config, field) % devices:
-            raise UserError(f"config.{field} is {get(config, field)}: make it a multiple of the {devices} devices")
+    for name, field in flat(fields):
+        if field.per_device and get(config, name) % devices:
+            raise UserError(f"config.{name} is {get(config, name)}: make it a multiple of the {devices} devices")
+
+
+def described(fields: dict) -> Iterator[tuple[str, str]]:
+    """(field with its default, meaning and allowed values) of every field, as the command line writes them."""
+    for name, field in flat(fields):
+        words = f" [{field.allowed.words.removeprefix('be ')}]" if field.allowed.words else ""
+        default = repr(field.default) if isinstance(field.default, str | tuple) else field.default
+        yield f"--config.{name}={default}", field.meaning + words

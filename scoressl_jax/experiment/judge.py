@@ -1,6 +1,5 @@
 """The independent judge: a classifier of clean images that guides nothing and only ever measures."""
 
-import json
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -8,14 +7,18 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+from ml_collections import ConfigDict
 
-from scoressl_jax.errors import UserError, one_line
+from scoressl_jax.devices import batched, by_image, device_mesh, replicated
+from scoressl_jax.errors import UserError
+from scoressl_jax.experiment.config import config_of_run
+from scoressl_jax.experiment.jobs import changes_of, make_job
+from scoressl_jax.experiment.run import Run
 from scoressl_jax.losses.semi_supervised import cross_entropy
-from scoressl_jax.metrics.classification import batched
 from scoressl_jax.models.wide_resnet import WideResNet
-from scoressl_jax.training.checkpoints import read_averages
-from scoressl_jax.training.step import by_image, device_mesh, replicated
+from scoressl_jax.training.loop import Job
 
+OPTIMISATION = dict(weight_decay=1e-2, warmup=50, clip=1.0, schedule="cosine", ema=0.99)
 LOG_SIGMA = np.log(0.2)  # what every judge is told, always: its network has an input for the noise level
 
 
@@ -32,7 +35,13 @@ def judge_level(x):
 
 def judge_network(plan, num_classes):
     """`plan` has the judge's fields of config.evaluation."""
-    return WideResNet(num_classes, plan.judge_depth, plan.judge_widen, embedding=16, patch=plan.judge_patch)
+    return WideResNet(
+        num_classes=num_classes,
+        depth=plan.judge_depth,
+        widen=plan.judge_widen,
+        embedding=16,
+        patch=plan.judge_patch,
+    )
 
 
 @dataclass(frozen=True)
@@ -54,39 +63,75 @@ class Judge:
         @partial(jax.jit, out_shardings=replicated(mesh))
         def apply(params, x):
             x = jax.lax.with_sharding_constraint(x, by_image(mesh)) / 255.0
-            return jnp.concatenate(self.network.apply(params, x, judge_level(x)), axis=-1)
+            logits, pool = self.network.apply(params, x, judge_level(x))
+            return {"logits": logits, "pool": pool}
 
         return apply
 
     def outputs(self, images, batch):
         """{"logits" [N, classes], "pool" [N, F]} of uint8 images `[N, H, W, C]`; pool is the penultimate layer."""
-        both = batched(lambda x: self._apply(self.params, x), batch, images)
-        logits, pool = np.split(both, [self.network.num_classes], axis=1)
-        return {"logits": logits, "pool": pool}
+        return batched(lambda x: self._apply(self.params, x), batch, images)
 
     def accuracy(self, images, labels, batch):
         return float((self.outputs(images, batch)["logits"].argmax(-1) == labels).mean())
 
 
-def judge_of_run(path):
+def judge_of_run(path: str | Path) -> Judge:
     """The judge that the run in directory `path` has trained; a UserError where it has none."""
-    path = Path(path)
-    try:
-        plan = json.loads((path / "config.json").read_text())["evaluation"]
-        data = json.loads((path / "results.json").read_text())["data"]
-        steps, depth, widen = (int(plan[f"judge_{name}"]) for name in ("steps", "depth", "widen"))
-        trained_on = f"all {data['num_train']} labels of the training set of {data['name']}"
-        num_classes, patch = int(data["num_classes"]), int(plan.get("judge_patch", 1))  # older runs have none
-    except OSError as error:
-        raise UserError(f"judge:{path} is no run ({error.strerror}: {error.filename}): name its directory") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"judge:{path}: its config.json or results.json cannot be read ({one_line(error)})") from None
-    step, params = read_averages(path / "checkpoints" / "judge")
-    if not step or step != steps:
+    run = Run.open(path)
+    plan, data = config_of_run(run).evaluation, run.data
+    done = run.steps_done("judge")
+    if not done or done != plan.judge_steps or "num_classes" not in data:
         raise UserError(
-            f"judge:{path} has no trained judge ({step} of {steps} steps): finish the run, or take --features=judge"
+            f"judge:{path} has no trained judge ({done} of {plan.judge_steps} steps): finish the run, or take "
+            "--features=judge"
         )
-    return Judge(WideResNet(num_classes, depth, widen, embedding=16, patch=patch), params, trained_on)
+    trained_on = f"all {data['num_train']} labels of the training set of {data['name']}"
+    return Judge(judge_network(plan, data["num_classes"]), run.params("judge"), trained_on)
+
+
+def can_judge(experiment) -> bool:
+    """A judge needs every true label of the training set, which own images with few labels do not have."""
+    return experiment.config.evaluation.judge_steps > 0 and bool((experiment.dataset.y_train >= 0).all())
+
+
+def judge_job(experiment) -> Job:
+    """An independent classifier of clean images, trained on all true labels, that only ever measures samples."""
+    data, config = experiment.dataset, experiment.config
+    return measuring_job(
+        name="judge",
+        config=config,
+        images=data.x_train,
+        labels=data.y_train,
+        num_classes=data.num_classes,
+        steps=config.evaluation.judge_steps,
+        changes=changes_of(config),
+    )
+
+
+def measuring_job(*, name, config, images, labels, num_classes, steps, pool=None, changes=None) -> Job:
+    """A classifier of the judge's kind on any labelled images, uint8 `[N, H, W, C]`: on real ones it is the judge, on
+    samples that of the classification accuracy score. `config` is read for seed, evaluation and training alone; `pool`
+    are the images to train on, all by default; `changes`: of make_batch_fn."""
+    e = config.evaluation
+    network = judge_network(e, num_classes)
+    stage = ConfigDict(dict(learning_rate=e.judge_learning_rate, steps=steps, **OPTIMISATION))
+
+    def loss_fn(params, frozen, batch, key):
+        return judge_loss(lambda x, s: network.apply(params, x, s), batch["x"], batch["y"], key, e.judge_noise)
+
+    return make_job(
+        name=name,
+        config=config,
+        stage=stage,
+        loss_fn=loss_fn,
+        init_params=lambda key: network.init(key, jnp.zeros((2, *images.shape[1:])), jnp.zeros(2)),
+        arrays={"x": images, "y": labels},
+        pools={"x": np.arange(len(images)) if pool is None else pool},
+        batch_sizes={"x": e.batch_size},
+        changes=changes,
+        rate="evaluation.judge_learning_rate",
+    )
 
 
 def check_shape(judge, shape, path):

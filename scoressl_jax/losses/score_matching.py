@@ -26,7 +26,7 @@ def sample_times(key, batch, kind="stratified", focus=()):
     return TRAINING_EPS + (1 - TRAINING_EPS) * u
 
 
-def denoising_score_matching(score_fn, sde, x_0, t, z, likelihood_weighting=False, power=1.0):
+def denoising_score_matching(score_fn, sde, x_0, t, z, *, likelihood_weighting=False, power=1.0):
     """Mean over the batch of 1/2 sum_d lambda(t) (score + z / std)^2.
 
     lambda = std^(2 power): std^2 by default (Song et al. 2021, eq. 7), std^4 in the two-moons experiment of Chao et al.
@@ -57,7 +57,7 @@ def likelihood_score(classifier_fn, x_t, t, y):
     return logits, features, g
 
 
-def denoising_likelihood_score_matching(g, score, sde, t, z, power=1.0):
+def denoising_likelihood_score_matching(g, score, sde, t, z, *, power=1.0):
     """DLSM (Chao et al. 2022, eq. 12) per image, `[B]`: mean_d 1/2 std^(2 power) (g + score + z / std)^2.
 
     g is the classifier's likelihood score and `score` the frozen score network's, both at x_t = perturb(x_0, t, z).

@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scoressl_jax.guidance import denoised
 from scoressl_jax.losses.positive_unlabeled import prior_cross_entropy
 from scoressl_jax.losses.score_matching import denoising_likelihood_score_matching, likelihood_score, sample_times
 from scoressl_jax.losses.semi_supervised import consistency, cross_entropy, pseudo_labels
@@ -26,7 +27,7 @@ from scoressl_jax.sde import expand
 UNLABELED_TERMS = ("pseudo", "pseudo_dlsm", "denoising", "temporal", "prior")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Objective:
     """Everything the objective needs besides callables and arrays."""
 
@@ -63,8 +64,7 @@ class Objective:
             scores = jax.lax.stop_gradient(scores)
         if self.wants("denoising"):
             x_t, t = views["u_t"]
-            std = expand(self.sde.marginal(t)[1], x_t)
-            views["u_hat"] = (x_t + std**2 * scores["u_t"], t)
+            views["u_hat"] = (denoised(x_t, scores["u_t"], expand(self.sde.marginal(t)[1], x_t)), t)
 
         with_grad = [n for n, term in (("l_t", "dlsm"), ("u_t", "pseudo_dlsm")) if self.wants(term)]
         at_tau = [n for n in views if n.endswith("_tau")] if classifier_at_tau else []
@@ -116,7 +116,7 @@ class Objective:
         return views, z
 
     def _dlsm(self, g, score, t, z):
-        return denoising_likelihood_score_matching(g, score, self.sde, t, z, self.dlsm_power)
+        return denoising_likelihood_score_matching(g, score, self.sde, t, z, power=self.dlsm_power)
 
     def _terms(self, outputs, labels, mask, dlsm):
         """Every term that the outputs allow; the caller keeps those that have a weight."""

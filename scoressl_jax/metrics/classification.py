@@ -8,16 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-
-def batched(fn, batch, *arrays):
-    """fn over arrays `[N, ...]` in padded batches of one size, results concatenated: fn compiles once."""
-    outputs = []
-    for start in range(0, len(arrays[0]), batch):
-        parts = [a[start : start + batch] for a in arrays]
-        count = len(parts[0])
-        parts = [np.concatenate([p, np.repeat(p[-1:], batch - count, axis=0)]) for p in parts]
-        outputs.append(np.asarray(fn(*parts))[:count])
-    return np.concatenate(outputs)
+from scoressl_jax.devices import batched
 
 
 def diffuse(sde, images, t, seed):
@@ -26,14 +17,14 @@ def diffuse(sde, images, t, seed):
     return np.asarray(sde.perturb(jnp.asarray(images) / 255.0, jnp.asarray(t, jnp.float32), z))
 
 
-def accuracy_all_noise(predict, sde, images, labels, batch, seed=0):
+def accuracy_all_noise(predict, sde, images, labels, *, batch, seed=0):
     """Accuracy with every image diffused to a uniform random time, which the seed fixes (Sastry et al. table 1)."""
     t = np.random.default_rng(seed).uniform(1e-5, 1.0, len(images)).astype(np.float32)
     logits = batched(predict, batch, diffuse(sde, images, t, seed), t)
     return float((logits.argmax(-1) == labels).mean())
 
 
-def accuracy_by_noise(predict, gradient, sde, images, labels, times, batch, seed=0):
+def accuracy_by_noise(predict, gradient, sde, images, labels, *, times, batch, seed=0):
     """One row a time: {"t", "sigma", "accuracy", "guidance_norm"}.
 
     `gradient(x_t, t, labels)` is the input gradient of log p(label); guidance_norm is its mean norm times std, over the

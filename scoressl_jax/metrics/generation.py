@@ -24,7 +24,7 @@ FIGURES = {  # name before any @: (title, which direction is good, what it is)
 }
 
 
-def compare_samples(features, real, samples, class_names, k, convention, seed=0):
+def compare_samples(features, real, samples, class_names, *, k, convention, seed=0):
     """(block `generation` of results.json, warnings) of samples against real images.
 
     `features` is an Extractor; `real` and `samples` are (images uint8 [N, H, W, C], labels int [N] or None). @N in a

@@ -4,12 +4,11 @@ import sys
 from functools import partial
 
 import jax
-import numpy as np
 from tqdm import tqdm
 
+from scoressl_jax.devices import batched, by_image, device_mesh, replicated
 from scoressl_jax.errors import UserError
 from scoressl_jax.models.inception import Inception, prepare
-from scoressl_jax.training.step import by_image, device_mesh, replicated
 
 
 @partial(jax.jit, static_argnames="mesh")
@@ -29,13 +28,9 @@ def inception_features(params, images, batch=64):
         raise UserError("there are no images to compute Inception features of: sample or name some")
     mesh = device_mesh()
     batch += -batch % mesh.size
-    params, parts = jax.device_put(params, replicated(mesh)), []
+    params = jax.device_put(params, replicated(mesh))
     with tqdm(
         total=len(images), desc="inception", unit="image", file=sys.stdout, disable=jax.process_index() > 0
     ) as bar:
-        for start in range(0, len(images), batch):
-            part = images[start : start + batch]
-            padded = np.concatenate([part, np.repeat(part[-1:], batch - len(part), axis=0)])
-            parts.append([np.asarray(values)[: len(part)] for values in features(params, padded, mesh)])
-            bar.update(len(part))
-    return dict(zip(("pool", "logits", "spatial"), map(np.concatenate, zip(*parts, strict=True)), strict=True))
+        found = batched(lambda part: features(params, part, mesh), batch, images, progress=bar.update)
+    return dict(zip(("pool", "logits", "spatial"), found, strict=True))

@@ -35,25 +35,25 @@ def random_probe(keys, shape):
     return jax.vmap(one)(keys)
 
 
-def log_density(keys, score_fn, sde, x, divergence="hutchinson", tolerance=1e-5):
+def log_density(keys, score_fn, sde, x, *, divergence="hutchinson", tolerance=1e-5):
     """Natural log of the density of images `x [B, ...]` under the ODE's model at sde.sampling_eps, `[B]`.
 
     keys `[B]`, one an image: the probe is the image's own and stays the same along its path.
     """
     shape, eps = x.shape[1:], sde.sampling_eps
     field = divergence_field(score_fn, sde, random_probe(keys, shape) if divergence == "hutchinson" else None)
-    (z, gained), _ = solve(field, (x, jnp.zeros(x.shape[0])), eps, 1.0, tolerance)
+    (z, gained), _ = solve(field, (x, jnp.zeros(x.shape[0])), eps, 1.0, tolerance=tolerance)
     z, std = z.reshape(z.shape[0], -1), sde.marginal(jnp.asarray(1.0))[1]
     prior = -0.5 * ((z / std) ** 2).sum(-1) - z.shape[-1] * (jnp.log(std) + 0.5 * jnp.log(2 * jnp.pi))
     return prior + gained
 
 
-def bits_per_dim(keys, score_fn, sde, images, divergence="hutchinson", tolerance=1e-5):
+def bits_per_dim(keys, score_fn, sde, images, *, divergence="hutchinson", tolerance=1e-5):
     """Bits per dimension of images `uint8 [B, ...]`, `[B]`; its mean over probes and u bounds -log2 p from above.
 
     Grey levels are made continuous by uniform noise, x = (image + u) / 256, drawn from each image's key.
     """
     draw = lambda key: jax.random.uniform(jax.random.fold_in(key, DEQUANTISE), images.shape[1:])  # noqa: E731
     x = (jnp.asarray(images, jnp.float32) + jax.vmap(draw)(keys)) / 256
-    nats = log_density(keys, score_fn, sde, x, divergence, tolerance) / x[0].size
+    nats = log_density(keys, score_fn, sde, x, divergence=divergence, tolerance=tolerance) / x[0].size
     return 8 - nats / jnp.log(2.0)

@@ -1,11 +1,9 @@
-"""The parts of a page: charts and grids of pictures as the bytes of a PNG, tables and sections as HTML.
+"""Charts, and grids of pictures, as the bytes of a PNG.
 
 Every picture is drawn at twice the size at which the report shows it, so that it stays sharp on fine screens. Charts
 are one narrow column wide: two or three fit beside each other, one fits a telephone.
 """
 
-import base64
-import html
 import io
 from pathlib import Path
 
@@ -25,7 +23,6 @@ STYLE = {
     "axes.axisbelow": True, "legend.frameon": False, "legend.fontsize": 10,
 }  # fmt: skip
 styled = matplotlib.rc_context(STYLE)
-NOT_MEASURED = '<p class="absent">This was not measured yet.</p>'
 # Captions of the training curves by the name under which a number is logged.
 SCORE_CURVES = {"loss": "Loss of the score network: it falls fast, then slowly as long as training goes on."}
 CLASSIFIER_CURVES = {
@@ -49,25 +46,6 @@ SHARE_CURVES = {  # title: ({logged name: label}, caption)
         "Share of unlabelled images with a pseudo-label, and with a right one: look for both high, close together.",
     ),
 }
-CSS = """
-:root{color-scheme:light dark;--ink:#1c1e21;--soft:#5c626b;--line:#dfe2e6;--page:#fff;--card:#f5f6f8;--blue:#2566a8}
-@media (prefers-color-scheme:dark){:root{--ink:#e6e7e9;--soft:#a2a8b0;--line:#34383e;--page:#141414;--card:#202328;
---blue:#7db4ea} .chart img{filter:invert(.922) hue-rotate(180deg)}}
-*{box-sizing:border-box} body{margin:0 auto;max-width:1120px;padding:1.2rem;background:var(--page);color:var(--ink);
-font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;overflow-wrap:break-word}
-h1{font-size:1.6rem;line-height:1.25;margin:.3rem 0 1rem} h2{font-size:1.2rem;margin:2.4rem 0 .6rem;padding-top:1rem;
-border-top:1px solid var(--line)} p,figcaption{max-width:46rem;margin:.5rem 0} .absent,figcaption{color:var(--soft)}
-.figures{--least:20rem;display:grid;gap:1.6rem;align-items:start;
-grid-template-columns:repeat(auto-fit,minmax(min(100%,var(--least)),1fr))} .figures>*{min-width:0}
-.wide{--least:30rem} .tiles{--least:14rem} .tile,pre{background:var(--card);border-radius:8px;padding:.8rem 1rem}
-.tile{height:100%} .tile b{display:block;font-size:2.3rem;line-height:1.2;color:var(--blue)} summary{cursor:pointer}
-figcaption,details,.tile span{font-size:.92rem} pre{white-space:pre-wrap;overflow-wrap:anywhere}
-figure{margin:.8rem 0} figure div,.scroll{max-height:90rem;overflow:auto} table{border-collapse:collapse;margin:.6rem 0}
-img{display:block;max-width:100%;height:auto} .grid img{max-width:max(100%,20rem)} td:nth-child(2){white-space:nowrap}
-th,td{text-align:left;padding:.3rem 1.2rem .3rem 0;border-bottom:1px solid var(--line);vertical-align:top}
-"""
-
-
 def short(name, length=14):
     """The name cut to `length` characters, so that one long class name does not take the whole picture."""
     name = " ".join(str(name).split())
@@ -261,53 +239,3 @@ def gradient_grid(clean, noisy, gradients, column_names):
     """clean uint8, noisy and gradients float, all [G, H, W, C] -> PNG: a column per example, a name above each."""
     rows = [clean, [stretched(x) for x in noisy], [stretched(g) for g in gradients]]
     return image_grid(rows, ["image", "diffused", "gradient"], column_names)
-
-
-def share(value):
-    return None if value is None else f"{100 * value:.1f} %"
-
-
-def number(value):
-    """A number as text with four digits, thousands marked; other values are their text, None is empty."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return "" if value is None else str(value)
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-
-
-def page(title, body):
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{html.escape(title)}</title><style>{CSS}</style></head>\n<body>\n{body}\n</body></html>\n"
-    )
-
-
-def section(name, title, body):
-    return f'<section id="{name}"><h2>{html.escape(title)}</h2>\n{body or NOT_MEASURED}\n</section>'
-
-
-def details(title, body):
-    return body and f"<details><summary>{html.escape(title)}</summary>{body}</details>"
-
-
-def side_by_side(parts, kind=""):
-    """Parts in as many columns as the window has room for; kind: "", wide, tiles."""
-    return f'<div class="figures {kind}">{"".join(parts)}</div>'
-
-
-def table(header, rows):
-    """Rows of values as a table without the rows whose second value is None; "" if none is left."""
-    rows = [row for row in rows if row[1] is not None]
-    line = lambda tag, row: "<tr>" + "".join(f"<{tag}>{html.escape(number(v))}</{tag}>" for v in row) + "</tr>\n"  # noqa: E731
-    body = "".join(line("td", row) for row in rows)
-    return f'<div class="scroll"><table>{line("th", header)}{body}</table></div>' if rows else ""
-
-
-def embedded(png, caption, kind):
-    """Bytes of a PNG -> a figure that holds it, shown at half its size in pixels; kind: chart or grid."""
-    width = int.from_bytes(png[16:20], "big") // 2  # the header of a PNG holds its width there
-    data, caption = base64.b64encode(png).decode(), html.escape(caption)
-    return (
-        f'<figure class="{kind}"><div><img width="{width}" alt="{caption}" src="data:image/png;base64,{data}"></div>'
-        f"<figcaption>{caption}</figcaption></figure>"
-    )

@@ -1,6 +1,6 @@
 """compare.html: groups of runs side by side on one page that holds everything, and its two pictures as files.
 
-A group is a list of runs (workdir, config, results) that differ in seeds alone; `names` has a name for each. What a run
+A group is a list of runs (groups.Measured) that differ in seeds alone; `names` has a name for each. What a run
 has not measured, or has measured where it cannot be compared, is left out and said so.
 """
 
@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from scoressl_jax.experiment.run_files import read_file
 from scoressl_jax.files import write_bytes, write_text
-from scoressl_jax.report.charts import GAP, section, short, stretched, table
-from scoressl_jax.report.page import charts as figures
+from scoressl_jax.report import charts
+from scoressl_jax.report.charts import GAP, short, stretched
+from scoressl_jax.report.html import embedded, page, section, table
 
-COLORS = (figures.BLUE, figures.ORANGE, "#2e8b57", "#8e44ad", "#b8860b", "#444444")
+COLORS = (charts.BLUE, charts.ORANGE, "#2e8b57", "#8e44ad", "#b8860b", "#444444")
 MARKERS = ("o", "s", "^", "D", "v")
 NAME = 32  # characters of a group's name that a picture shows
 SHARED = {  # what gradient pictures must have in common to be compared: what is said of one that has not
@@ -30,7 +30,7 @@ SHARED = {  # what gradient pictures must have in common to be compared: what is
 def write_page(out, groups, names, columns, difference):
     """Write compare.html, accuracy_by_noise.png and gradients.png into directory `out`; returns the page's path.
 
-    columns: {measure: [text of each group]}; difference: compare.Difference of two groups, or None. A picture of which
+    columns: {measure: [text of each group]}; difference: groups.Difference of two groups, or None. A picture of which
     no run has anything is not written. Raises OSError where `out` cannot be written.
     """
     out = Path(out)
@@ -43,7 +43,7 @@ def write_page(out, groups, names, columns, difference):
     if len(groups) == 2:
         parts.insert(2, section("difference", "The difference", gain(difference, groups, names)))
     path = out / "compare.html"
-    write_text(path, figures.page(f"Comparison: {', '.join(names)}", "\n".join(parts)))
+    write_text(path, page(f"Comparison: {', '.join(names)}", "\n".join(parts)))
     return path
 
 
@@ -76,7 +76,7 @@ def shown(out, name, png, caption, kind, left_out):
     if png is None:
         return notes
     write_bytes(out / f"{name}.png", png)
-    return figures.embedded(png, caption, kind) + notes
+    return embedded(png, caption, kind) + notes
 
 
 def noise(out, groups, names):
@@ -126,7 +126,7 @@ def apart(places, least=0.07):
     return taken
 
 
-@figures.styled
+@charts.styled
 def noise_chart(t, sigma, accuracy, classes):
     """t, sigma [N], ascending; {name: accuracy [runs, N]}; number of classes or None -> PNG: a curve a name."""
     figure = Figure(figsize=(6.6, 4.6 + 0.22 * len(accuracy)), dpi=200, layout="constrained")
@@ -138,7 +138,7 @@ def noise_chart(t, sigma, accuracy, classes):
         if deviation is not None:
             axes.fill_between(t, mean - deviation, mean + deviation, color=color, alpha=0.2, linewidth=0)
     if classes:
-        axes.axhline(1 / classes, color=figures.GREY, linestyle="--", linewidth=1, label="guessing")
+        axes.axhline(1 / classes, color=charts.GREY, linestyle="--", linewidth=1, label="guessing")
     axes.set(ylim=(0, 1.03), title="Accuracy on noisy test images", xlabel="noise level sigma", ylabel="accuracy")
     # Even in t: for VE logarithmic in sigma, and for VP and sub-VP it keeps apart the many points with sigma nearly 1.
     ticks = apart(t)
@@ -148,7 +148,7 @@ def noise_chart(t, sigma, accuracy, classes):
     title = "mean ± standard deviation" if several else None
     for text in figure.legend(title=title, loc="outside lower left", alignment="left").get_texts():  # off the curves
         text.set_parse_math(False)
-    return figures.png_of(figure)
+    return charts.png_of(figure)
 
 
 def fitting(name):
@@ -180,7 +180,7 @@ def gradient_rows(groups, names):
     run}, a line for each run that is left out: its images, classes, time and noise are not that first run's."""
     shared, slopes, left_out = {}, {}, []
     for name, (run, *_) in zip(names, groups, strict=True):
-        found = read_file(run.workdir / "evaluation.npz")
+        found = run.evaluation
         if any(key not in found for key in ("gradients", *SHARED)) or not len(found["gradients"]):
             left_out.append(f"{run.workdir.name} has no pictures of gradients")
             continue
@@ -197,7 +197,7 @@ def gradient_rows(groups, names):
 def mosaic(rows):
     """Rows of uint8 images [G, H, W, C] -> one uint8 image, enlarged by a whole factor, with white gaps."""
     tiles = np.stack(rows)
-    height, width = figures.tile_size(tiles.shape[2:])
+    height, width = charts.tile_size(tiles.shape[2:])
     tiles = tiles.repeat(height // tiles.shape[2], 2).repeat(width // tiles.shape[3], 3)
     tiles = np.pad(tiles, ((0, 0), (0, 0), (0, GAP), (0, GAP), (0, 0)), constant_values=255)
     count, columns, height, width, channels = tiles.shape
@@ -210,7 +210,7 @@ def centres(length, count):
     return (np.arange(count) + 0.5) * length / count - GAP / 2
 
 
-@figures.styled
+@charts.styled
 def gradient_chart(clean, noisy, slopes, classes, time):
     """clean uint8, noisy float, {name: gradients}, all [G, H, W, C]; G names of classes; t -> PNG: a column an image,
     a row a name."""
@@ -230,4 +230,4 @@ def gradient_chart(clean, noisy, slopes, classes, time):
     axes.tick_params(length=0)
     axes.grid(False)
     axes.spines[:].set_visible(False)
-    return figures.png_of(figure)
+    return charts.png_of(figure)

@@ -3,7 +3,7 @@
 from html import escape
 
 from scoressl_jax.metrics.generation import BIAS, BIASED_BELOW, FIGURES, described
-from scoressl_jax.report.charts import details, number, share, table
+from scoressl_jax.report.html import details, number, share, table
 
 
 def generation_section(block, judge_accuracy=None):

@@ -5,23 +5,22 @@ What the run has not measured is left out and said so; no data set and no networ
 
 import json
 from html import escape
+from pathlib import Path
 
 import numpy as np
 
-from scoressl_jax.experiment.adoption import flat
-from scoressl_jax.experiment.run_files import picture, read_run
-from scoressl_jax.files import write_bytes, write_text
-from scoressl_jax.report.charts import NOT_MEASURED, number, section, share, side_by_side, table
+from scoressl_jax.files import flat
+from scoressl_jax.report import charts
 from scoressl_jax.report.generation import generation_section, in_a_line
-from scoressl_jax.report.page import charts as figures
+from scoressl_jax.report.html import NOT_MEASURED, details, number, page, section, share, side_by_side, table
+from scoressl_jax.report.snapshot import Snapshot
 
 COLUMNS, PAIRS, PAIR_CLASSES = 10, 8, 10  # pictures in a row; sample pairs of a class, and classes that show them
-STAGES = ("score", "classifier", "samples")
 
 
-def write_report(workdir):
-    """Write figures/*.png, samples/grid.png and report.html of the run in `workdir`; returns the page's path."""
-    run = read_run(workdir)
+def write_report(opened) -> Path:
+    """Write figures/*.png, samples/grid.png and report.html of an opened run; returns the page's path."""
+    run = Snapshot(opened)
     body = "\n".join(
         [
             headline(run),
@@ -43,9 +42,7 @@ def write_report(workdir):
             section("command", "How to repeat it", run.command and f"<pre><code>{escape(run.command)}</code></pre>"),
         ]
     )
-    path = run.workdir / "report.html"
-    write_text(path, figures.page(f"{run.data_name}: report", body))
-    return path
+    return run.write("report.html", page(f"{run.data_name}: report", body))
 
 
 def headline(run):
@@ -87,11 +84,11 @@ def data_and_labels(run):
     counts = table(
         ("Images", "Count"),
         [
-            ("for training", run.result("data", "num_train")),
+            ("for training", run.data.get("num_train")),
             ("of these labelled", run.num_labeled),
-            ("of these unlabelled", run.result("data", "num_unlabeled") or run.labels.get("unlabeled_count")),
-            ("for testing", run.result("data", "num_test")),
-            ("classes", run.result("data", "num_classes")),
+            ("of these unlabelled", run.data.get("num_unlabeled") or run.labels.get("unlabeled_count")),
+            ("for testing", run.data.get("num_test")),
+            ("classes", run.data.get("num_classes")),
         ],
     ) + table(
         ("Positive-unlabelled data", "Value"),
@@ -105,8 +102,8 @@ def data_and_labels(run):
     if images is None or labels is None or not len(labels):
         return counts
     caption = "Some of the labelled images: such labels are all that the classifier was told about the classes."
-    grid = figures.class_grid(images, labels, run.names(int(labels.max()) + 1), COLUMNS)
-    return side_by_side([f"<div>{counts}</div>", picture(run, "labeled", grid, caption, "grid")], "wide")
+    grid = charts.class_grid(images, labels, run.names(int(labels.max()) + 1), COLUMNS)
+    return side_by_side([f"<div>{counts}</div>", run.picture("labeled", grid, caption, "grid")], "wide")
 
 
 def estimated_prior(run):
@@ -129,19 +126,22 @@ def results(run):
         ("classifier", "ece", number, "expected calibration error", "0 is perfect"),
         ("samples", "class_agreement", share, "class agreement of samples", f"judge: {judge}"),
         ("samples", "judge_accuracy", share, "accuracy of the judge", "clean test images"),
-        ("samples", "self_agreement", share, "agreement of the guiding classifier", "flatters: it drew them"),
     )
     rows = [(name, form(run.result(*key)), note) for *key, form, name, note in measures if run.result(*key) is not None]
     rows += [(name, value, "of test images, by the score network") for name, value in likelihood(run)]
-    rows += [(name, value, "score error") for name, value in flat(run.results.get("score_error", {}))]
     cost = table(
         ("Stage", "Seconds", "Steps", "Parameters"),
-        [(stage, *(run.result(stage, key) for key in ("seconds", "steps", "parameters"))) for stage in STAGES],
+        [(stage, *(block.get(key) for key in ("seconds", "steps", "parameters"))) for stage, block in timed(run)],
     )
     names = ("class", "precision", "recall", "f1", "count")
     classes = [tuple(row.get(name, "") for name in names) for row in run.result("classifier", "per_class") or ()]
-    per_class = figures.details("Precision, recall and F1 of each class", table(names, classes))
+    per_class = details("Precision, recall and F1 of each class", table(names, classes))
     return table(("Measure", "Value", "On"), rows) + cost + per_class
+
+
+def timed(run):
+    """(stage, its block of results.json) of every stage that took time, in the order in which they were done."""
+    return [(name, block) for name, block in run.results.items() if "seconds" in block]
 
 
 def samples(run):
@@ -149,14 +149,14 @@ def samples(run):
     if images is None or labels is None or not len(labels):
         return ""
     names = run.names(int(labels.max()) + 1)
-    grid = figures.class_grid(images, labels, names, COLUMNS)
-    write_bytes(run.workdir / "samples" / "grid.png", grid)
+    grid = charts.class_grid(images, labels, names, COLUMNS)
+    run.write("samples/grid.png", grid)
     caption = f"Samples drawn for each class, the first {COLUMNS} of a row: look for variety within a row"
     # Arrays of an evaluation before the last sampling would tell about other images.
     judged, nearest = (run.evaluation.get(name) for name in ("judge_predictions", "nearest"))
     if judged is not None and len(judged) == len(labels):
         wrong = judged != labels
-        grid = figures.class_grid(images, labels, names, COLUMNS, wrong)
+        grid = charts.class_grid(images, labels, names, COLUMNS, wrong)
         caption += f"; red marks what the judge takes for another class, {wrong.sum()} of all {len(labels)} samples"
     distances = run.result("samples", "nearest_distance") or {}
     medians = table(
@@ -170,16 +170,16 @@ def samples(run):
             ("of samples to the nearest other sample of their class (0 is collapse)", distances.get("between_samples")),
         ],
     )
-    parts = [f"<div>{picture(run, 'samples', grid, caption + '.', 'grid')}{medians}</div>"]
+    parts = [f"<div>{run.picture('samples', grid, caption + '.', 'grid')}{medians}</div>"]
     if "given" in run.samples:
         given, originals = run.samples["given"], run.samples["originals"]
-        restored = figures.restored_grid(given, images, originals, labels, names[:PAIR_CLASSES], PAIRS)
+        restored = charts.restored_grid(given, images, originals, labels, names[:PAIR_CLASSES], PAIRS)
         caption = "Test images of which a part was given: what was drawn should fit it, and need not be the original."
-        parts.append(picture(run, "restored", restored, caption, "grid"))
+        parts.append(run.picture("restored", restored, caption, "grid"))
     if nearest is not None and len(nearest) == len(images):
-        pairs = figures.pair_grid(images, nearest, labels, names[:PAIR_CLASSES], PAIRS)
+        pairs = charts.pair_grid(images, nearest, labels, names[:PAIR_CLASSES], PAIRS)
         caption = "Samples above their nearest training images: alike in style is good, equal would be a copy."
-        parts.append(picture(run, "nearest", pairs, caption, "grid"))
+        parts.append(run.picture("nearest", pairs, caption, "grid"))
     return side_by_side(parts, "wide")
 
 
@@ -199,21 +199,21 @@ def noise(run):
         return ""
     names = ("sigma", "accuracy", "guidance_norm")
     sigma, accuracy, norms = np.array([[row.get(name, np.nan) for name in names] for row in rows]).T
-    classes = run.result("data", "num_classes")
-    png = figures.accuracy_by_noise(sigma, accuracy, norms if np.isfinite(norms).all() else None, classes)
+    classes = run.data.get("num_classes")
+    png = charts.accuracy_by_noise(sigma, accuracy, norms if np.isfinite(norms).all() else None, classes)
     caption = (
         "How much noise the classifier sees through: accuracy should stay high far to the right, and falls to "
         "guessing where nothing of the image is left."
     )
-    return picture(run, "accuracy_by_noise", png, caption)
+    return run.picture("accuracy_by_noise", png, caption)
 
 
 def confusion(run):
     counts = run.evaluation.get("confusion")
     if counts is None:
         return ""
-    png = figures.confusion_matrix(counts, run.names(len(counts)))
-    return picture(run, "confusion", png, "Test images by true and predicted class: off the diagonal lie the mistakes.")
+    png = charts.confusion_matrix(counts, run.names(len(counts)))
+    return run.picture("confusion", png, "Test images by true and predicted class: off the diagonal lie the mistakes.")
 
 
 def reliability(run):
@@ -221,10 +221,10 @@ def reliability(run):
     if any(part is None for part in parts):
         return ""
     confidence, accuracy, count = np.nan_to_num(np.asarray(parts, float))
-    png = figures.reliability_diagram(confidence, accuracy, count)
+    png = charts.reliability_diagram(confidence, accuracy, count)
     ece = (count * np.abs(confidence - accuracy)).sum() / max(count.sum(), 1)
     caption = f"Expected calibration error {ece:.3f}: below the diagonal the classifier is surer than it should be."
-    return picture(run, "reliability", png, caption)
+    return run.picture("reliability", png, caption)
 
 
 def gradients(run):
@@ -233,7 +233,7 @@ def gradients(run):
         return ""
     clean, noisy, slopes, labels = (array[:COLUMNS] for array in arrays)
     names = run.names(int(labels.max()) + 1)
-    png = figures.gradient_grid(clean, noisy, slopes, [names[label] for label in labels])
+    png = charts.gradient_grid(clean, noisy, slopes, [names[label] for label in labels])
     time = run.evaluation.get("gradient_t")
     assisted = run.config.get("classifier", {}).get("kind") == "denoising_assisted"
     caption = (
@@ -241,7 +241,7 @@ def gradients(run):
         f"of log p(class) there{', through the denoised image too' if assisted else ''}, stretched to its own "
         "range: look for strokes and edges, not speckle."
     )
-    return picture(run, "gradients", png, caption, "grid")
+    return run.picture("gradients", png, caption, "grid")
 
 
 def curve(run, stage, name):
@@ -255,28 +255,27 @@ def curve(run, stage, name):
 
 
 def training(run):
-    panels = [("score", name, {name: name}, False, text) for name, text in figures.SCORE_CURVES.items()]
-    panels += [("classifier", name, {name: name}, False, text) for name, text in figures.CLASSIFIER_CURVES.items()]
-    panels += [("classifier", title, names, True, text) for title, (names, text) in figures.SHARE_CURVES.items()]
+    panels = [("score", name, {name: name}, False, text) for name, text in charts.SCORE_CURVES.items()]
+    panels += [("classifier", name, {name: name}, False, text) for name, text in charts.CLASSIFIER_CURVES.items()]
+    panels += [("classifier", title, names, True, text) for title, (names, text) in charts.SHARE_CURVES.items()]
     parts = []
     for stage, title, names, is_share, text in panels:
         series = {label: curve(run, stage, name) for name, label in names.items()}
         series = {label: values for label, values in series.items() if values is not None}
         if series:
-            png = figures.training_curve(f"{stage}: {title}", series, is_share)
-            parts.append(picture(run, f"training_{stage}_{title}", png, text))
+            png = charts.training_curve(f"{stage}: {title}", series, is_share)
+            parts.append(run.picture(f"training_{stage}_{title}", png, text))
     return side_by_side(parts) if parts else ""
 
 
 def settings(run):
     rows = [(name, json.dumps(value)) for name, value in flat(run.config)]
-    return figures.details("All settings of this run", table(("Field of config", "Value"), rows))
+    return details("All settings of this run", table(("Field of config", "Value"), rows))
 
 
-def summary(workdir):
+def summary(opened) -> str:
     """The few lines that a run prints at its end: what it was, what came out, where the page is."""
-    run = read_run(workdir)
-    seconds = {stage: run.result(stage, "seconds") for stage in STAGES}
+    run = Snapshot(opened)
     judge = share(run.result("samples", "judge_accuracy")), run.result("samples", "class_agreement_judge")
     path = run.workdir / "report.html"
     lines = {
@@ -287,7 +286,7 @@ def summary(workdir):
         "agreement": share(run.result("samples", "class_agreement")),
         "judge": ": ".join(filter(None, judge)),
         "samples": in_a_line(run.results.get("generation", {})),
-        "seconds": ", ".join(f"{stage} {value:.0f}" for stage, value in seconds.items() if value is not None),
+        "seconds": ", ".join(f"{stage} {block['seconds']:.0f}" for stage, block in timed(run)),
         "report": path if path.exists() else None,
     }
     return "\n".join(f"{name:<10}{value}" for name, value in lines.items() if value)

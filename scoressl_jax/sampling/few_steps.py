@@ -7,6 +7,7 @@ of levels from t_init to the sampling eps and from there to the clean image.
 
 import jax.numpy as jnp
 
+from scoressl_jax import guidance
 from scoressl_jax.sampling.loop import clean_or, posterior_step, reverse_process
 
 SOLVERS = ("ddim", "dpm_solver", "heun")
@@ -14,7 +15,7 @@ SCHEDULES = ("time", "log_sigma", "karras")
 KARRAS_RHO = 7
 
 
-def ladder(sde, steps, schedule="karras", t_init=1.0):
+def ladder(sde, steps, *, schedule="karras", t_init=1.0):
     """Times `[steps + 1]` from t_init to sde.sampling_eps, then 0.
 
     time: evenly spaced, which respaces a chain of many steps; log_sigma: log(std / alpha) evenly spaced; karras:
@@ -49,6 +50,7 @@ def few_steps(
     score_fn,
     sde,
     shape,
+    *,
     steps,
     solver="dpm_solver",
     schedule="karras",
@@ -65,7 +67,7 @@ def few_steps(
     in [0, 1] at every step. It is the guided one that is clipped; guided-diffusion clips before guidance and lets the
     guided one leave the range.
     """
-    times = ladder(sde, steps, schedule, t_init)
+    times = ladder(sde, steps, schedule=schedule, t_init=t_init)
     alpha, std = clean_or(sde, times)
     sigma = std / alpha
     rungs = {"t": times, "alpha": alpha, "std": std, "sigma": sigma}
@@ -74,7 +76,7 @@ def few_steps(
     moves["weight"] = multistep_weights(sigma)
 
     def denoised(x, score, step):
-        d = (x + step["std"] ** 2 * score) / step["alpha"]
+        d = guidance.denoised(x, score, step["std"]) / step["alpha"]
         return jnp.clip(d, 0, 1) if clip else d
 
     def ddim(x, score, z, step, memory):
@@ -100,7 +102,9 @@ def few_steps(
     if solver == "heun":
         moves = heun_moves(moves)
     move, memory = {"ddim": (ddim, 0), "dpm_solver": (dpm_solver, 1), "heun": (heun, 2)}[solver]
-    return reverse_process(keys, score_fn, sde, shape, moves, move, memory, prior, project, progress)
+    return reverse_process(
+        keys, score_fn, sde, shape, moves, move, memory=memory, prior=prior, project=project, progress=progress
+    )
 
 
 def heun_moves(steps):

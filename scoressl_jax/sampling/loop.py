@@ -33,7 +33,7 @@ def draw_prior(keys, sde, shape, t, prior="gaussian"):
 
 
 def reverse_process(
-    keys, score_fn, sde, shape, moves, move, memory=0, prior="gaussian", project=None, progress=None
+    keys, score_fn, sde, shape, moves, move, *, memory=0, prior="gaussian", project=None, progress=None
 ):
     """Draw an image a key at time moves["t"][0], make the moves, return the last one's mean, `[B, *shape]`.
 

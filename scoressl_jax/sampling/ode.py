@@ -10,13 +10,14 @@ import jax
 import jax.numpy as jnp
 from jax.custom_batching import custom_vmap
 
+from scoressl_jax.guidance import denoise
 from scoressl_jax.sampling.loop import draw_prior
 from scoressl_jax.sde import expand
 
 MAX_STEPS = 10_000
 
 
-def solve(field, y, t_start, t_end, tolerance):
+def solve(field, y, t_start, t_end, *, tolerance):
     """Integrate dy/dt = field(y, t) from t_start to t_end; y is a pytree of `[B, ...]`, and so is what `field` returns
     for it and times `[B]`.
 
@@ -70,16 +71,18 @@ def drift(score_fn, sde, x, t):
     return sde.drift(x, t) - 0.5 * expand(sde.diffusion(t), x) ** 2 * score_fn(x, t)
 
 
-def flow(score_fn, sde, x, t_start, t_end, tolerance):
+def flow(score_fn, sde, x, t_start, t_end, *, tolerance):
     """Carry images `[B, ...]` along the ODE: from sde.sampling_eps to 1 encodes, from 1 to sde.sampling_eps decodes.
 
     Returns (x, network calls an image `[B]`).
     """
-    return solve(lambda x, t: drift(score_fn, sde, x, t), x, t_start, t_end, tolerance)
+    return solve(lambda x, t: drift(score_fn, sde, x, t), x, t_start, t_end, tolerance=tolerance)
 
 
-def ode_sampler(keys, score_fn, sde, shape, tolerance=1e-4, t_init=1.0, prior="gaussian"):
+def ode_sampler(keys, score_fn, sde, shape, *, tolerance=1e-4, t_init=1.0, prior="gaussian"):
     """Draw one image a key, `[B, *shape]`: the ODE down to sde.sampling_eps, and the denoised image there."""
-    x, _ = flow(score_fn, sde, draw_prior(keys, sde, shape, t_init, prior), t_init, sde.sampling_eps, tolerance)
-    alpha, std = sde.marginal(jnp.asarray(sde.sampling_eps))
-    return (x + std**2 * score_fn(x, jnp.full(x.shape[0], sde.sampling_eps))) / alpha
+    x, _ = flow(
+        score_fn, sde, draw_prior(keys, sde, shape, t_init, prior), t_init, sde.sampling_eps, tolerance=tolerance
+    )
+    end = jnp.full(x.shape[0], sde.sampling_eps)
+    return denoise(sde, score_fn, x, end) / expand(sde.marginal(end)[0], x)

@@ -5,6 +5,7 @@ The sampler knows a score function, the process and arrays; guidance is in the s
 
 import jax.numpy as jnp
 
+from scoressl_jax import guidance
 from scoressl_jax.sampling.loop import clean_or, posterior_step, reverse_process
 from scoressl_jax.sde import expand
 
@@ -18,7 +19,7 @@ def per_image_norm(x):
     return jnp.sqrt((x.reshape(x.shape[0], -1) ** 2).sum(-1))
 
 
-def predict(sde, score, x, t, dt, z, predictor):
+def predict(sde, score, x, t, dt, z, *, predictor):
     """One reverse step t -> t - dt of x `[B, ...]`, times `[B]`; (x, x_mean), x_mean without the step's noise.
 
     `ancestral` draws from the posterior of x_(t - dt) given x_t and the denoised image, for every process; the released
@@ -28,7 +29,7 @@ def predict(sde, score, x, t, dt, z, predictor):
         return x, x
     if predictor == "ancestral":
         (alpha, std), (alpha_next, std_next) = sde.marginal(t), clean_or(sde, t - dt)
-        denoised = (x + expand(std, x) ** 2 * score) / expand(alpha, x)
+        denoised = guidance.denoised(x, score, expand(std, x)) / expand(alpha, x)
         sigma, sigma_next = expand(std / alpha, x), expand(std_next / alpha_next, x)
         found = posterior_step(denoised, x / expand(alpha, x), sigma, sigma_next, 1.0, z)
         return tuple(expand(alpha_next, x) * y for y in found)
@@ -40,7 +41,7 @@ def predict(sde, score, x, t, dt, z, predictor):
     return x_mean + expand(g, x) * z, x_mean
 
 
-def correct(sde, score, x, t, dt, z, corrector, snr, norms="image"):
+def correct(sde, score, x, t, dt, z, *, corrector, snr, norms="image"):
     """One Langevin step of x `[B, ...]` at times `[B]`, x + eps score + sqrt(2 eps) z.
 
     langevin: eps = 2 alpha (snr |z| / |score|)^2, with each image's own norms; norms="batch" takes the means over the
@@ -68,6 +69,7 @@ def predictor_corrector(
     score_fn,
     sde,
     shape,
+    *,
     steps,
     predictor="reverse_diffusion",
     corrector="langevin",
@@ -95,13 +97,15 @@ def predictor_corrector(
 
     def move(x, score, z, step, memory):
         times = jnp.full(x.shape[0], step["t"])
-        new, mean = predict(sde, score, x, times, dt, z, predictor)
+        new, mean = predict(sde, score, x, times, dt, z, predictor=predictor)
         if predictor != "none":
             alpha, std = sde.marginal(step["t"])
-            mean = jnp.where(step["t_next"] > 0, mean, (x + std**2 * score) / alpha)
+            mean = jnp.where(step["t_next"] > 0, mean, guidance.denoised(x, score, std) / alpha)
         if per_step > 1:
-            corrected = correct(sde, score, x, times, dt, z, corrector, snr, norms)
+            corrected = correct(sde, score, x, times, dt, z, corrector=corrector, snr=snr, norms=norms)
             new, mean = (jnp.where(step["predicting"], y, corrected) for y in (new, mean))
         return new, mean, memory
 
-    return reverse_process(keys, score_fn, sde, shape, moves, move, 0, prior, project, progress)
+    return reverse_process(
+        keys, score_fn, sde, shape, moves, move, prior=prior, project=project, progress=progress
+    )

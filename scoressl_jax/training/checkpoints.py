@@ -4,7 +4,6 @@ import shutil
 import sys
 from pathlib import Path
 
-import absl.logging
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,8 +11,6 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
 from scoressl_jax.errors import UserError, one_line
-
-absl.logging.set_verbosity(absl.logging.ERROR)  # orbax warns of a slow disk on stderr, where only our own lines belong
 
 
 class Checkpoints:

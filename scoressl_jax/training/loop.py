@@ -8,10 +8,11 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
+from scoressl_jax.devices import device_mesh, replicated
 from scoressl_jax.errors import Diverged, Interrupted
 from scoressl_jax.training.checkpoints import Checkpoints
 from scoressl_jax.training.metrics import MetricsLog
-from scoressl_jax.training.step import batch_indices, device_mesh, make_multi_update, replicated
+from scoressl_jax.training.step import batch_indices, make_multi_update
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Job:
     steps_per_call: int
     checkpoint_every: int
     max_rollbacks: int
-    rate: str  # the config field of its learning rate, for who has to lower it
+    remedy: str  # what helps where it diverges, in the words of who made the job
     measure: object = None  # (ema_params, frozen) -> {name: scalar}, logged with the last step of each call
 
     def indices(self, state_step, attempt, count):
@@ -141,7 +142,7 @@ def roll_back(job, checkpoints, sharding, attempt, trouble):
     if attempt >= job.max_rollbacks:
         raise Diverged(
             f"training of stage {job.name} diverged at {trouble}; the last good checkpoint, step {last}, is kept; "
-            f"lower config.{job.rate} or allow config.training.max_rollbacks, in a new workdir"
+            f"{job.remedy}, in a new workdir"
         )
     state = restore_or_init(job, checkpoints, sharding)
     state = state.replace(attempt=jax.device_put(np.int32(attempt + 1), sharding))

@@ -24,7 +24,7 @@ def init_state(params, optimizer):
     return TrainState(step, attempt, params, jax.tree.map(jnp.copy, params), optimizer.init(params))
 
 
-def make_optimizer(learning_rate, weight_decay, warmup, clip, schedule, steps):
+def make_optimizer(*, learning_rate, weight_decay, warmup, clip, schedule, steps):
     """AdamW behind a global-norm clip, learning rate rising linearly over `warmup` steps, then `constant` or `cosine`.
     A clip of 0 is none.
 

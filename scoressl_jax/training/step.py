@@ -14,21 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec
 
-
-def device_mesh():
-    """One axis, `data`, over all devices of all processes."""
-    return jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
-
-
-def replicated(mesh):
-    return NamedSharding(mesh, PartitionSpec())
-
-
-def by_image(mesh):
-    """Arrays `[B, ...]` split over the devices by their first axis."""
-    return NamedSharding(mesh, PartitionSpec("data"))
+from scoressl_jax.devices import replicated
 
 
 @lru_cache(maxsize=8)

@@ -172,7 +172,7 @@ def weights(averaged, raw, step, path, height, noise=None, order=()):
 
 
 def architecture(body, path):
-    """Fields of config.score read off the parameters."""
+    """Fields of the network read off the parameters."""
     try:
         count = sum(name.startswith("ResidualBlock_") for name in body)
         blocks = [body[f"ResidualBlock_{i}"] for i in range(count)]

@@ -3,107 +3,89 @@
 from ml_collections import ConfigDict
 
 from scoressl_jax.errors import UserError
-from scoressl_jax.experiment.fields import check_devices, check_names, check_order, check_ranges
+from scoressl_jax.experiment.fields import (
+    AT_LEAST_TWO,
+    BELOW_ONE,
+    NOT_NEGATIVE,
+    POSITIVE,
+    Field,
+    check_devices,
+    check_order,
+    check_values,
+    config_from,
+    one_of,
+)
+from scoressl_jax.experiment.training import SCHEDULES, loop_fields
 
 LOSSES = ("ce", "dlsm", "dlsm_ce")  # of the classifiers
 
 
-def default_config():
-    """Ours: the networks, losses and schedule that measure best in minutes on two cores."""
-    config = ConfigDict()
-    config.seed = 0
-    config.preset = "default"
-    config.data = ConfigDict(dict(name="moons"))
-    # focus: noise levels of which training sees more than their share (score.focus, classifier.focus).
-    config.sde = ConfigDict(dict(sigma_min=0.05, sigma_max=50.0, focus=(3.0, 20.0)))
-    config.score = ConfigDict(
-        dict(
-            network="scaled",  # scaled: ours, published: the released program's (models/moons.py)
-            power=1.25,  # DSM is weighted by sigma^(2 power)
-            batch_size=1000,
-            steps=2500,
-            learning_rate=1e-2,
-            warmup=100,
-            schedule="cosine",  # constant, cosine
-            ema=0.999,
-            times="stratified",  # stratified, uniform
-            focus=0.6,  # share of the noise levels that lies in sde.focus; 0 is none
-        )
+def trained(**defaults) -> dict:
+    """Fields of both stages that are trained, with a stage's own defaults."""
+    declared = dict(
+        network=Field("scaled", "scaled is ours, published the released program's", one_of("scaled", "published")),
+        power=Field(1.0, "the loss is weighted by sigma^(2 power)"),
+        batch_size=Field(1000, "points a step, of each network", POSITIVE, per_device=True),
+        steps=Field(2500, "updates", POSITIVE),
+        warmup=Field(100, "updates over which the learning rate rises", NOT_NEGATIVE),
+        schedule=Field("cosine", "of the learning rate after the warm-up", one_of(*SCHEDULES)),
+        ema=Field(0.999, "decay of the average of the weights", BELOW_ONE),
+        times=Field("stratified", "how a batch's noise levels are drawn", one_of("stratified", "uniform")),
+        focus=Field(0.6, "share of the noise levels that lies in sde.focus; 0 is none", BELOW_ONE),
     )
-    config.classifier = ConfigDict(
-        dict(
-            network="scaled",
-            power=2.0,  # DLSM is weighted by sigma^(2 power)
-            ce_weight=0.125,  # of CE in dlsm_ce
-            runs=5,  # classifiers trained with each loss, for the spread of the curves; the first one is measured
-            batch_size=500,
-            steps=2200,
-            learning_rate=dict(ce=1e-2, dlsm=1e-2, dlsm_ce=1e-2),
-            warmup=100,
-            schedule="cosine",
-            ema=0.998,
-            times="stratified",
-            focus=0.85,
-        )
-    )
-    config.sampling = ConfigDict(
-        dict(
-            count=2000,  # of each class, by each method and each sampler
-            langevin_steps=1000,
-            langevin_step=3.5,
-            langevin_rule="unadjusted",  # unadjusted: at one sigma; published: see sampling/langevin.py, rising sigma
-            reverse_steps=300,
-        )
-    )
-    config.evaluation = ConfigDict(
-        dict(
-            sigma=7.5,  # noise level of score errors and of Langevin sampling
-            scale=10.0,  # alpha of the scaling method
-            neighbours=5,  # k of precision, recall, density, coverage
-        )
-    )
-    config.training = ConfigDict(dict(steps_per_call=100, checkpoint_every=1000, max_rollbacks=0))
-    return config.lock()
+    return {
+        name: Field(defaults.get(name, field.default), field.meaning, field.allowed, field.per_device)
+        for name, field in declared.items()
+    }
 
 
-NAMES = {
-    f"{stage}.{field}": names
-    for stage in ("score", "classifier")
-    for field, names in (
-        ("network", ("scaled", "published")),
-        ("schedule", ("constant", "cosine")),
-        ("times", ("stratified", "uniform")),
-    )
-} | {"sampling.langevin_rule": ("unadjusted", "published")}
-POSITIVE = (
-    "sde.sigma_min",
-    "score.batch_size",
-    "score.steps",
-    "score.learning_rate",
-    "classifier.batch_size",
-    "classifier.steps",
-    "classifier.runs",
-    *(f"classifier.learning_rate.{loss}" for loss in LOSSES),
-    "sampling.langevin_steps",
-    "sampling.langevin_step",
-    "evaluation.neighbours",
-    "training.steps_per_call",
-    "training.checkpoint_every",
+FIELDS = dict(
+    seed=Field(0, "of training, sampling and measuring", NOT_NEGATIVE),
+    preset=Field("default", "default is ours, faithful the released program's experiment"),
+    data=dict(name=Field("moons", "the two moons")),
+    sde=dict(
+        sigma_min=Field(0.05, "lowest noise level", POSITIVE),
+        sigma_max=Field(50.0, "highest noise level"),
+        focus=Field((3.0, 20.0), "noise levels of which training sees more than their share"),
+    ),
+    score=dict(
+        **trained(power=1.25),
+        learning_rate=Field(1e-2, "of Adam", POSITIVE),
+    ),
+    classifier=dict(
+        **trained(power=2.0, batch_size=500, steps=2200, ema=0.998, focus=0.85),
+        ce_weight=Field(0.125, "of CE in dlsm_ce", NOT_NEGATIVE),
+        runs=Field(5, "classifiers of each loss, for the spread of the curves; the first is measured", POSITIVE),
+        learning_rate={loss: Field(1e-2, f"of Adam, loss {loss}", POSITIVE) for loss in LOSSES},
+    ),
+    sampling=dict(
+        count=Field(2000, "of each class, by each method and each sampler", POSITIVE, per_device=True),
+        langevin_steps=Field(1000, "steps of Langevin dynamics", POSITIVE),
+        langevin_step=Field(3.5, "their size", POSITIVE),
+        langevin_rule=Field(
+            "unadjusted",
+            "unadjusted: at one sigma; published: the released program's, at rising sigma",
+            one_of("unadjusted", "published"),
+        ),
+        reverse_steps=Field(300, "steps of the reverse SDE", AT_LEAST_TWO),
+    ),
+    evaluation=dict(
+        sigma=Field(7.5, "noise level of score errors and of Langevin sampling"),
+        scale=Field(10.0, "alpha of the scaling method"),
+        neighbours=Field(5, "k of precision, recall, density, coverage", POSITIVE),
+    ),
+    training=loop_fields(steps_per_call=100, checkpoint_every=1000),
 )
-NOT_NEGATIVE = ("seed", "score.warmup", "classifier.warmup", "classifier.ce_weight", "training.max_rollbacks")
-SPLIT_OVER_DEVICES = ("score.batch_size", "classifier.batch_size", "sampling.count")
 
 
-def validate(config):
+def default_config() -> ConfigDict:
+    """Ours: the networks, losses and schedule that measure best in minutes on two cores."""
+    return config_from(FIELDS)
+
+
+def validate(config: ConfigDict) -> None:
     """Names and ranges; each failure is one UserError."""
-    check_names(config, NAMES)
-    check_ranges(
-        config,
-        POSITIVE,
-        NOT_NEGATIVE,
-        below_one=("score.ema", "classifier.ema", "score.focus", "classifier.focus"),
-        at_least_two=("sampling.reverse_steps",),
-    )
+    check_values(config, FIELDS)
     check_order(
         config,
         ("sde.sigma_min", "evaluation.sigma"),
@@ -115,4 +97,4 @@ def validate(config):
     low, high = config.sde.focus
     if not config.sde.sigma_min <= low < high <= config.sde.sigma_max:
         raise UserError(f"config.sde.focus is {(low, high)}: it must rise, within sigma_min and sigma_max")
-    check_devices(config, SPLIT_OVER_DEVICES)
+    check_devices(config, FIELDS)

@@ -24,7 +24,7 @@ PRIOR, UPPER, LOWER = 0, 1, 2  # the score networks, in the order of their stack
 CLASSES = (0, 1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Study:
     """What every stage shares. The oracle is the exact one, on the grid at config.evaluation.sigma."""
 
@@ -51,23 +51,30 @@ class Study:
         return guidance.make_classifier_fn(self.sde, lambda x, s: self.classifier_network.apply(params, x, s))
 
 
-def build(config):
+def build(config, known: bool = False) -> Study:
+    """Check the config and make the study; `known` is for kinds with fields that nothing may read."""
     validate(config)
+    return make_study(config)
+
+
+def make_study(config) -> Study:
     points, labels = load_moons()
-    at, sde, sigma = grid(), VE(config.sde.sigma_min, config.sde.sigma_max), config.evaluation.sigma
+    at, sde, sigma = grid(), VE(sigma_min=config.sde.sigma_min, sigma_max=config.sde.sigma_max), config.evaluation.sigma
     std = tuple(points.std(0))
     scores = {"scaled": lambda: networks.ScaledScore(std), "published": networks.PublishedScore}
     classifiers = {"scaled": lambda: networks.ScaledClassifier(std), "published": networks.PublishedClassifier}
+    posterior, prior = oracle(at, points, labels, sigma)
     return Study(
-        config,
-        points,
-        labels,
-        sde,
-        scores[config.score.network](),
-        classifiers[config.classifier.network](),
-        float(sde.inverse_std(sigma)),
-        at,
-        *oracle(at, points, labels, sigma),
+        config=config,
+        points=points,
+        labels=labels,
+        sde=sde,
+        score_network=scores[config.score.network](),
+        classifier_network=classifiers[config.classifier.network](),
+        time=float(sde.inverse_std(sigma)),
+        at=at,
+        posterior=posterior,
+        prior=prior,
     )
 
 
@@ -82,11 +89,18 @@ def make_batch(arrays, indices, _):
     return {"x": arrays["x"][rows], "y": arrays["y"][rows]}
 
 
-def make_job(study, name, stage, rate, network, loss_fn, pools, measure, frozen=()):
+def make_job(study, *, name, stage, rate, network, loss_fn, pools, measure, frozen=()):
     """A Job that trains one network for each of `pools`, a list of indices into the points. `rate` is the config field
     of its learning rate."""
     config = study.config
-    optimizer = make_optimizer(fields.get(config, rate), 0.0, stage.warmup, 0.0, stage.schedule, stage.steps)
+    optimizer = make_optimizer(
+        learning_rate=fields.get(config, rate),
+        weight_decay=0.0,
+        warmup=stage.warmup,
+        clip=0.0,
+        schedule=stage.schedule,
+        steps=stage.steps,
+    )
     keys = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), 1), len(pools))
     names = [f"run{r}" for r in range(len(pools))]
     return Job(
@@ -101,7 +115,7 @@ def make_job(study, name, stage, rate, network, loss_fn, pools, measure, frozen=
         batch_sizes=dict.fromkeys(names, stage.batch_size),
         steps=stage.steps,
         seed=config.seed,
-        rate=rate,
+        remedy=f"lower config.{rate} or allow config.training.max_rollbacks",
         measure=measure,
         **config.training,  # steps_per_call, checkpoint_every, max_rollbacks
     )
@@ -134,14 +148,25 @@ def score_job(study, which=(PRIOR, UPPER, LOWER)):
 
     every = [np.arange(len(study.points)), *(np.flatnonzero(study.labels == c) for c in CLASSES)]
     pools = [every[i] for i in which]
-    return make_job(study, "score", s, "score.learning_rate", study.score_network, loss_fn, pools, measure)
+    return make_job(
+        study,
+        name="score",
+        stage=s,
+        rate="score.learning_rate",
+        network=study.score_network,
+        loss_fn=loss_fn,
+        pools=pools,
+        measure=measure,
+    )
 
 
 def classifier_job(study, loss, score_params):
     """Classifiers trained with `loss` (ce, dlsm, dlsm_ce) beside the frozen score network of all points."""
     c = study.config.classifier
     weights = {"ce": {"ce": 1.0}, "dlsm": {"dlsm": 1.0}, "dlsm_ce": {"dlsm": 1.0, "ce": c.ce_weight}}[loss]
-    objective = Objective(study.sde, weights, c.times, dlsm_power=c.power, focus=study.focus(c))
+    objective = Objective(
+        sde=study.sde, weights=weights, times=c.times, dlsm_power=c.power, focus=study.focus(c)
+    )
 
     def loss_fn(params, frozen, batch, key):
         return objective(study.classifier_fn(params), study.score_fn(frozen), batch, key)
@@ -156,14 +181,14 @@ def classifier_job(study, loss, score_params):
     pools = [np.arange(len(study.points))] * c.runs
     return make_job(
         study,
-        f"classifier_{loss}",
-        c,
-        f"classifier.learning_rate.{loss}",
-        study.classifier_network,
-        loss_fn,
-        pools,
-        measure,
-        one(score_params, PRIOR),
+        name=f"classifier_{loss}",
+        stage=c,
+        rate=f"classifier.learning_rate.{loss}",
+        network=study.classifier_network,
+        loss_fn=loss_fn,
+        pools=pools,
+        measure=measure,
+        frozen=one(score_params, PRIOR),
     )
 
 

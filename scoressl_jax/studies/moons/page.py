@@ -4,11 +4,10 @@ from html import escape
 
 import numpy as np
 
-from scoressl_jax.experiment import run_files
-from scoressl_jax.files import write_text
-from scoressl_jax.report.charts import number, section, side_by_side, table
-from scoressl_jax.report.page import charts as figures
-from scoressl_jax.report.page import page as report
+from scoressl_jax.report import charts
+from scoressl_jax.report.html import NOT_MEASURED, details, number, page, section, side_by_side, table
+from scoressl_jax.report.page import curve, settings
+from scoressl_jax.report.snapshot import Snapshot
 from scoressl_jax.studies.moons import charts as pictures
 from scoressl_jax.studies.moons.config import LOSSES
 
@@ -32,10 +31,9 @@ PAPER = {
 }
 
 
-def write_report(workdir):
-    """Write figures/*.png and report.html of the study in `workdir`; returns the page's path."""
-    run = run_files.read_run(workdir)
-    fields = run_files.read_file(run.workdir / "score_fields.npz")
+def write_report(opened):
+    """Write figures/*.png and report.html of the opened run of a study; returns the page's path."""
+    run, fields = Snapshot(opened), opened.arrays("score_fields")
     zero = zero_error(fields)
     body = "\n".join(
         [
@@ -46,13 +44,11 @@ def write_report(workdir):
             section("samples", "Samples", samples(run)),
             section("curves", "Errors while training", error_curves(run, zero)),
             section("training", "Training", training(run)),
-            section("settings", "Settings", report.settings(run)),
+            section("settings", "Settings", settings(run)),
             section("command", "How to repeat it", run.command and f"<pre><code>{escape(run.command)}</code></pre>"),
         ]
     )
-    path = run.workdir / "report.html"
-    write_text(path, figures.page("two moons: report", body))
-    return path
+    return run.write("report.html", page("two moons: report", body))
 
 
 def error(run, method, oracle, name, c):
@@ -77,7 +73,7 @@ def headline(run):
         for method in ("base", "dlsm_ce")
     ]
     boxes = [f'<div class="tile"><b>{value:.3f}</b><span>{escape(t)}</span></div>' for value, t in tiles if value]
-    body = side_by_side(boxes, "tiles") if boxes else figures.NOT_MEASURED
+    body = side_by_side(boxes, "tiles") if boxes else NOT_MEASURED
     title = "Two moons: a classifier that guides, and one that only classifies"
     return f'<header id="headline"><h1>{title}</h1>\n{body}\n</header>'
 
@@ -106,12 +102,12 @@ def columns(run, fields):
         f"{pictures.FAR:g} on, mean of both classes; then samples of Langevin dynamics at this noise level, which "
         "should look like the oracle's: moons blurred by the noise. Samples that look tidier than that are wrong too."
     )
-    parts = [run_files.picture(run, "fields", png, caption, "grid")]
+    parts = [run.picture("fields", png, caption, "grid")]
     if run.samples:
         clean = {m: np.stack([run.samples[f"reverse_sde_{m}_{c}"] for c in (0, 1)]) for m in TITLES}
         png = pictures.scatter(clean, TITLES)
         caption = "Samples of the whole reverse SDE: they should cover the half circles to their ends, class by class."
-        parts.append(run_files.picture(run, "reverse_sde", png, caption, "grid"))
+        parts.append(run.picture("reverse_sde", png, caption, "grid"))
     return "\n".join(parts)
 
 
@@ -152,7 +148,7 @@ def samples(run):
     if not rows:
         return ""
     k = run.config["evaluation"]["neighbours"]
-    return figures.details(
+    return details(
         "Precision, recall, density and coverage", table(("Method", "Class", "Samples", *names), rows)
     ) + (
         f"<p>With {k} neighbours: samples of Langevin dynamics against data with the same noise, samples of the "
@@ -163,7 +159,7 @@ def samples(run):
 
 def run_curves(run, loss, name):
     """(steps [N], values [R, N]) of a number that every run of a loss logged; None without."""
-    found = [report.curve(run, f"classifier_{loss}", f"{name}_{r}") for r in range(run.config["classifier"]["runs"])]
+    found = [curve(run, f"classifier_{loss}", f"{name}_{r}") for r in range(run.config["classifier"]["runs"])]
     if any(curve is None for curve in found):
         return None
     return found[0][0], np.stack([values for _, values in found])
@@ -190,19 +186,18 @@ def error_curves(run, zero):
             png = pictures.curves(series, ylabel, LOSS_NAMES, reference)
             runs = len(next(iter(series.values()))[1])
             spread = f" Mean and 95 % interval over {runs} runs." if runs > 1 else " One run."
-            parts.append(run_files.picture(run, f"curve_{name}", png, text + spread))
+            parts.append(run.picture(f"curve_{name}", png, text + spread))
     return side_by_side(parts) if parts else ""
 
 
 def training(run):
     parts = []
     for stage in ("score", *(f"classifier_{loss}" for loss in LOSSES)):
-        found = report.curve(run, stage, "loss")
+        found = curve(run, stage, "loss")
         if found is not None:
-            png = figures.training_curve(f"{stage}: loss", {"loss": found})
+            png = charts.training_curve(f"{stage}: loss", {"loss": found})
             parts.append(
-                run_files.picture(
-                    run,
+                run.picture(
                     f"training_{stage}",
                     png,
                     "Loss, summed over the networks that train side by side, and its running mean.",
@@ -219,9 +214,9 @@ def training(run):
     return side_by_side(parts) + cost if parts else ""
 
 
-def summary(workdir):
+def summary(opened) -> str:
     """The few lines that a study prints at its end."""
-    run = run_files.read_run(workdir)
+    run = Snapshot(opened)
     lines = [f"preset     {run.config.get('preset', '')}", f"{'method':<18}{'D_P exact':>11}{'D_L exact':>11}"]
     for method, title in METHODS.items():
         values = [mean_error(run, method, name) for name in ("D_P", "D_L")]

@@ -7,7 +7,6 @@ gradient times alpha, (c) posterior_sm: a score network of each class, (d) dlsm_
 import itertools
 import sys
 import time
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -15,65 +14,22 @@ import numpy as np
 from tqdm import tqdm
 
 from scoressl_jax import guidance
-from scoressl_jax.experiment.adoption import adopt_config
-from scoressl_jax.experiment.estimate import report_job
-from scoressl_jax.experiment.runs import require_finished, run_stages, train_stage
-from scoressl_jax.files import write_npz
+from scoressl_jax.devices import by_image, device_mesh, replicated
+from scoressl_jax.experiment.fields import config_of
+from scoressl_jax.experiment.stages import Kind, Stage, trained
 from scoressl_jax.metrics.manifold import precision_recall
 from scoressl_jax.metrics.score_error import PUBLISHED_EPS, mean_distance, oracle
 from scoressl_jax.sampling.langevin import langevin
 from scoressl_jax.sampling.loop import image_keys
 from scoressl_jax.sampling.predictor_corrector import predictor_corrector
 from scoressl_jax.studies.moons import jobs
-from scoressl_jax.studies.moons.config import LOSSES
+from scoressl_jax.studies.moons.config import FIELDS, LOSSES
 from scoressl_jax.studies.moons.page import summary, write_report
-from scoressl_jax.training.step import by_image, device_mesh, replicated
+from scoressl_jax.studies.moons.points import CLASS_NAMES
 
 CLASSIFIER_OF = {"base": "ce", "scaling": "ce", "dlsm": "dlsm", "dlsm_ce": "dlsm_ce"}
 METHODS = ("base", "scaling", "posterior_sm", "dlsm", "dlsm_ce", "oracle")
-
-
-# Training
-
-
-def train_score(run):
-    if "score" not in run.params:
-        run.params["score"], block = train_stage(run, jobs.score_job(run.experiment))
-        run.record(score=block | {"networks": 3, "parameters": block["parameters"] // 3})
-    return run.params["score"]
-
-
-def train_classifier(run):
-    """The classifiers of every loss, `{loss: stack}`."""
-    if "classifier" not in run.params:
-        score, runs, blocks = finished_score(run), run.config.classifier.runs, []
-        run.params["classifier"] = {}
-        for loss in LOSSES:
-            run.params["classifier"][loss], block = train_stage(run, jobs.classifier_job(run.experiment, loss, score))
-            blocks.append(block)
-        run.record(
-            classifier={
-                "losses": list(LOSSES),
-                "runs": runs,
-                "parameters": blocks[0]["parameters"] // runs,
-                "steps": blocks[0]["steps"],
-                "seconds": round(sum(block.get("seconds", 0) for block in blocks), 3),
-            }
-        )
-    return run.params["classifier"]
-
-
-def finished_score(run):
-    if "score" not in run.params:
-        require_finished(run, "score", run.config.score.steps, "train_score")
-    return train_score(run)
-
-
-def finished_classifiers(run):
-    if "classifier" not in run.params:
-        for loss in LOSSES:
-            require_finished(run, f"classifier_{loss}", run.config.classifier.steps, "train_classifier")
-    return train_classifier(run)
+CLASSIFIERS = tuple(f"classifier_{loss}" for loss in LOSSES)
 
 
 # Score functions of the methods: `kinds` maps arrays to a score function, `arrays_of` a method and class to arrays.
@@ -104,14 +60,14 @@ def kinds(study):
     return {"guided": guided, "own": study.score_fn, "oracle": lambda points: parzen(points, study.sde)}
 
 
-def arrays_of(run, method, label):
+def arrays_of(work, method, label):
     """(kind, arrays) of a method's posterior score of class `label`."""
-    study, score = run.experiment, finished_score(run)
+    study, score = work.experiment, work.params("score")
     if method == "oracle":
         return "oracle", jnp.asarray(study.points[study.labels == label][::ORACLE_THINNING], jnp.float32)
     if method == "posterior_sm":
         return "own", jobs.one(score, (jobs.UPPER, jobs.LOWER)[label])
-    classifier = jobs.one(finished_classifiers(run)[CLASSIFIER_OF[method]], 0)
+    classifier = jobs.one(work.params(f"classifier_{CLASSIFIER_OF[method]}"), 0)
     scale = study.config.evaluation.scale if method == "scaling" else 1.0
     return "guided", (jobs.one(score, jobs.PRIOR), classifier, jnp.float32(scale), label)
 
@@ -143,66 +99,56 @@ def drawer(study, sampler, mesh):
     return draw
 
 
-def sample(run):
+def sample(work):
     """samples/samples.npz: SAMPLER_METHOD_CLASS `[count, 2]` for every one."""
-    path, study = run.workdir / "samples" / "samples.npz", run.experiment
-    if path.exists():
-        print(f"samples are there: {path}")
-        return
-    mesh, found, started = device_mesh(), {}, time.perf_counter()
+    study, mesh, found, started = work.experiment, device_mesh(), {}, time.perf_counter()
     bar = tqdm(
         total=len(METHODS) * 2 * len(jobs.CLASSES),
         desc="sample",
         unit="set",
-        disable=not run.first_process,
+        disable=not work.first_process,
         file=sys.stdout,
     )
     for name, sampler in samplers(study).items():
         draw = jax.jit(drawer(study, sampler, mesh), static_argnums=0, out_shardings=replicated(mesh))
         for method, label in itertools.product(METHODS, jobs.CLASSES):
-            run.stop.check()
-            key = jax.random.fold_in(jax.random.key(run.config.seed), label)
-            found[f"{name}_{method}_{label}"] = np.asarray(draw(*arrays_of(run, method, label), key))
+            work.stop.check()
+            key = jax.random.fold_in(jax.random.key(work.config.seed), label)
+            found[f"{name}_{method}_{label}"] = np.asarray(draw(*arrays_of(work, method, label), key))
             bar.update()
     bar.close()
-    run.record(samples={"count": run.config.sampling.count, "seconds": round(time.perf_counter() - started, 1)})
-    if run.first_process:  # last, because the file is what says that this stage is done
-        write_npz(path, **found)
+    work.run.record(samples={"count": work.config.sampling.count, "seconds": round(time.perf_counter() - started, 1)})
+    work.run.write_arrays("samples", **found)  # last, because the file is what says that this stage is done
 
 
 # Score errors
 
 
-def evaluate(run):
-    path, samples = run.workdir / "score_fields.npz", run.workdir / "samples" / "samples.npz"
-    if path.exists() and samples.exists() and path.stat().st_mtime >= samples.stat().st_mtime:
-        print(f"score errors are there: {path}")
-        return
-    fields, study = score_fields(run), run.experiment
-    published = oracle(study.at, study.points, study.labels, run.config.evaluation.sigma, PUBLISHED_EPS)
+def evaluate(work):
+    fields, study, drawn = score_fields(work), work.experiment, work.run.samples
+    published = oracle(study.at, study.points, study.labels, work.config.evaluation.sigma, PUBLISHED_EPS)
     oracles = {"exact": (study.posterior, study.prior), "published": published}
     errors = {m: {str(c): score_errors(fields, m, c, oracles) for c in jobs.CLASSES} for m in METHODS}
-    if samples.exists():
-        with np.load(samples) as drawn:
-            for method, c in itertools.product(METHODS, jobs.CLASSES):
-                errors[method][str(c)] |= sample_measures(study, drawn, method, c)
-    run.record(score_error=errors)
-    if run.first_process:
-        write_npz(path, **fields)
+    if drawn:
+        for method, c in itertools.product(METHODS, jobs.CLASSES):
+            errors[method][str(c)] |= sample_measures(study, drawn, method, c)
+    facts = {name: value for name, value in work.run.data.items() if name not in ("class_names", "image_shape")}
+    work.run.record(data=facts, score_error=errors)
+    work.run.write_arrays("score_fields", **fields)
 
 
-def score_fields(run):
+def score_fields(work):
     """{"points", "METHOD_posterior_CLASS", "METHOD_likelihood_CLASS"} on the grid, float64 for the (exact) oracle."""
-    study = run.experiment
+    study = work.experiment
     x, t = jobs.on_grid(study)
     fields = {"points": study.at}
     for c in jobs.CLASSES:
         fields[f"oracle_posterior_{c}"] = study.posterior[c]
         fields[f"oracle_likelihood_{c}"] = study.posterior[c] - study.prior
-        fields[f"posterior_sm_posterior_{c}"] = np.asarray(study.score_fn(arrays_of(run, "posterior_sm", c)[1])(x, t))
+        fields[f"posterior_sm_posterior_{c}"] = np.asarray(study.score_fn(arrays_of(work, "posterior_sm", c)[1])(x, t))
     for method in CLASSIFIER_OF:
         for c in jobs.CLASSES:
-            _, (score, classifier, scale, _) = arrays_of(run, method, c)
+            _, (score, classifier, scale, _) = arrays_of(work, method, c)
             g = guidance.log_likelihood_grad(study.classifier_fn(classifier), x, t, jnp.full(len(x), c))
             likelihood = scale * g
             fields[f"{method}_likelihood_{c}"] = np.asarray(likelihood)
@@ -233,27 +179,102 @@ def sample_measures(study, drawn, method, c):
     return out
 
 
-def report(run):
-    if run.first_process:
-        write_report(run.workdir)
-        print(summary(run.workdir))
+def report(work):
+    if work.first_process:
+        write_report(work.run)
+        print(summary(work.run))
 
 
-STAGES = (train_score, train_classifier, sample, evaluate, report)
+def train_score_block(work, measured):
+    return {"score": measured | {"networks": 3, "parameters": measured["parameters"] // 3}}
 
 
-def execute(mode, config, workdir, command):
-    """Run one stage, or all of them in order (`run`), in `workdir`."""
-    study = jobs.build(config)
-    adopt_config(config, Path(workdir), command)
-    data = {"name": "moons", "num_classes": 2, "num_train": len(study.points), "num_labeled": len(study.points)}
-    run_stages(mode, STAGES, study, workdir, data)
+def classifier_block(work, measured):
+    """Of all losses together; seconds are those of the ones that are there."""
+    runs = work.config.classifier.runs
+    seconds = [work.run.last_logged(name).get("seconds", 0) for name in CLASSIFIERS]
+    return {
+        "classifier": {
+            "losses": list(LOSSES),
+            "runs": runs,
+            "parameters": measured["parameters"] // runs,
+            "steps": measured["steps"],
+            "seconds": round(sum(seconds), 3),
+        }
+    }
 
 
-def check(config):
-    """--mode=check: parameter counts, memory and a time estimate from a few timed steps."""
-    study = jobs.build(config)
-    print(f"data        moons: {len(study.points)} points, all labelled, 2 classes")
-    score_params = report_job(jobs.score_job(study))
-    for loss in LOSSES:
-        report_job(jobs.classifier_job(study, loss, score_params))
+def classifier_stage(loss):
+    return trained(
+        f"classifier_{loss}",
+        mode="train_classifier",
+        job=lambda work: jobs.classifier_job(work.experiment, loss, work.params("score")),
+        block=classifier_block,
+        steps=lambda config: config.classifier.steps,
+        schedule=lambda config: config.classifier.schedule,
+        grows="classifier.steps",
+        needs=lambda config: ("score",),
+        reads=("seed", "preset", "sde", "classifier", "evaluation.sigma"),
+        data=("images", "labels"),
+    )
+
+
+STAGES = (
+    trained(
+        "score",
+        mode="train_score",
+        job=lambda work: jobs.score_job(work.experiment),
+        block=train_score_block,
+        steps=lambda config: config.score.steps,
+        schedule=lambda config: config.score.schedule,
+        grows="score.steps",
+        reads=("seed", "preset", "sde", "score", "evaluation.sigma"),
+        data=("images", "labels"),
+    ),
+    *(classifier_stage(loss) for loss in LOSSES),
+    Stage(
+        name="samples",
+        mode="sample",
+        run=sample,
+        needs=lambda config: ("score", *CLASSIFIERS),
+        reads=("seed", "sampling", "evaluation.scale"),
+        makes=("samples/samples.npz",),
+        extent=lambda run: int(bool(run.samples)),
+        renewed=True,
+    ),
+    Stage(
+        name="evaluation",
+        mode="evaluate",
+        run=evaluate,
+        needs=lambda config: ("score", *CLASSIFIERS),
+        uses=("samples",),
+        reads=("seed", "evaluation"),
+        makes=("score_fields.npz",),
+        extent=lambda run: int(bool(run.arrays("score_fields"))),
+        renewed=True,
+    ),
+    Stage(name="report", mode="report", run=report, every_time=True, needs_data=False),
+)
+
+
+def facts(study):
+    return {
+        "name": "moons",
+        "class_names": list(CLASS_NAMES),
+        "image_shape": [2],
+        "num_classes": len(CLASS_NAMES),
+        "num_train": len(study.points),
+        "num_labeled": len(study.points),
+        "fingerprint": {"images": "two moons", "labels": "two moons"},  # they are the same everywhere
+    }
+
+
+MOONS = Kind(
+    fields=FIELDS,
+    build=jobs.build,
+    open=lambda run: jobs.make_study(config_of(run.config, FIELDS)),
+    stages=STAGES,
+    facts=facts,
+    split=lambda study: None,
+    described=lambda study: f"moons: {len(study.points)} points, all labelled, 2 classes",
+)

@@ -1,0 +1,175 @@
+"""scoressl run --config=FILE --workdir=DIR [--mode=MODE] [--config.FIELD=VALUE ...]
+
+The same as python -m scoressl_jax.main. FILE is a config file or the name of one that is shipped (digits_ssl_da); a
+preset of it follows a colon, FILE:PRESET, or is given by --config.preset. It may be left out where DIR holds a run.
+"""
+
+import importlib.util
+import inspect
+import shlex
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from scoressl_jax.devices import prepare_jax, use_cores
+from scoressl_jax.errors import UserError, one_line
+from scoressl_jax.experiment import estimate
+from scoressl_jax.experiment.adopt import adopt
+from scoressl_jax.experiment.fields import batch_sizes, config_of, described
+from scoressl_jax.experiment.images import IMAGES
+from scoressl_jax.experiment.run import Run
+from scoressl_jax.experiment.stages import Kind, Work, execute
+from scoressl_jax.studies.moons.study import MOONS
+
+MODES = {
+    "run": "every stage in order, going on where it was stopped",
+    "check": "what would be trained, with how much memory and how long; writes nothing",
+    "train_score": "the score network, on all images",
+    "train_classifier": "the classifier, above the score network",
+    "sample": "images drawn under the classifier's guidance",
+    "evaluate": "every figure of results.json",
+    "report": "report.html anew, from the run's files alone",
+}
+MOVED = ("scoressl_jax.config", "scoressl_jax.recipes")  # where config files of version 0.1 import from
+SHIPPED = tuple(Path(__file__).parents[depth] / "configs" for depth in (2, 1))  # in a checkout, as installed
+
+
+def kind_of(config) -> Kind:
+    """The kind of study that a config, or a run's nested dicts, is of."""
+    return MOONS if config.get("data", {}).get("name") == "moons" else IMAGES
+
+
+def parse(argv: list) -> tuple:
+    """(config, workdir, mode, command) from the arguments; the config is a run's own where --config is left out."""
+    own, argv = flags.FlagValues(), with_equals(argv)
+    flags.DEFINE_string("workdir", None, "Directory of the run.", flag_values=own)
+    flags.DEFINE_enum("mode", "run", tuple(MODES), "What to do.", flag_values=own)
+    base, rest = take_config_file(argv)
+    workdir = next((a.split("=", 1)[1] for a in rest if a.lstrip("-").startswith("workdir=")), None)
+    if base is None:
+        base = config_of_workdir(workdir)
+    try:
+        config_flags.DEFINE_config_dict("config", base, flag_values=own, sys_argv=["main", *rest])
+        left = own(["main", *rest])
+        config = own.config
+    except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"command line: {complaint(error)}") from None
+    if left[1:]:
+        raise UserError(f"command line: {left[1]!r} is not a flag; write --name=value")
+    if not own.workdir and own.mode != "check":
+        raise UserError("command line: --workdir=DIR is missing: name the directory of the run")
+    given = any(a.startswith(("--config=", "--config.")) for a in argv)
+    whole = [a for a in argv if not a.startswith("--mode=")]
+    command = "python -m scoressl_jax.main " + shlex.join(whole) if given else None
+    return config, own.workdir, own.mode, command
+
+
+def complaint(error: Exception) -> str:
+    """What is wrong with a flag, in words."""
+    if isinstance(error, flags.Error):
+        return one_line(error)
+    message = one_line(error)
+    if isinstance(error, AttributeError | KeyError):
+        while error.args and isinstance(error.args[0], Exception):  # the library wraps its own KeyError
+            error = error.args[0]
+        words = str(error.args[0] if error.args else error)
+        message = f"there is no config field {'. '.join(words.splitlines())}"
+    return f"{message} (--help lists all fields)"
+
+
+def with_equals(argv: list) -> list:
+    """`--config FILE` and the like as `--config=FILE`."""
+    names, out = ("--config", "--config.preset", "--workdir", "--mode"), []
+    for argument in argv:
+        out.append(f"{out.pop()}={argument}" if out and out[-1] in names else argument)
+    return out
+
+
+def take_config_file(argv: list) -> tuple:
+    """(ConfigDict of --config=FILE[:PRESET] or None, the other arguments)."""
+    files = [a.split("=", 1)[1] for a in argv if a.startswith("--config=")]
+    presets = [a.split("=", 1)[1] for a in argv if a.startswith("--config.preset=")]
+    rest = [a for a in argv if not a.startswith("--config=")]
+    return (load_config(files[-1], *presets[-1:]) if files else None), rest
+
+
+def find_config(name: str) -> tuple:
+    """(path, preset or None) of FILE, NAME of a shipped config, either with :PRESET."""
+    for text, preset in ((name, None), tuple(name.rsplit(":", 1)) if ":" in name else (name, None)):
+        places = [Path(text), *(folder / f"{text.removesuffix('.py')}.py" for folder in SHIPPED if "/" not in text)]
+        for path in places:
+            if path.is_file():
+                return path, preset
+    known = sorted({path.stem for folder in SHIPPED for path in folder.glob("*.py") if path.stem != "__init__"})
+    raise UserError(f"--config={name}: there is no such file, nor a config of that name ({', '.join(known)})")
+
+
+def load_config(name: str, *preset: str) -> ConfigDict:
+    """What get_config of the file returns; a preset is its argument, for files that have several."""
+    path, inside = find_config(name)
+    if inside is not None and preset and preset[0] != inside:
+        raise UserError(f"--config={name} and --config.preset={preset[0]} name two presets: give one")
+    preset = (inside,) if inside is not None else preset
+    try:
+        spec = importlib.util.spec_from_loader("experiment", SourceFileLoader("experiment", str(path)))
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        if preset and not inspect.signature(module.get_config).parameters:
+            raise ValueError(f"there is no preset {preset[0]!r}: this file has none")
+        config = module.get_config(*preset)
+    except ImportError as error:
+        hint = f": it is {moved(error.name)} now" if error.name in MOVED else ""
+        raise UserError(f"--config={name}: {type(error).__name__}: {one_line(error)}{hint}") from None
+    except Exception as error:
+        raise UserError(f"--config={name}: {type(error).__name__}: {one_line(error)}") from None
+    if not isinstance(config, ConfigDict):
+        raise UserError(f"--config={name}: get_config() must return a ConfigDict, e.g. default_config()")
+    return config
+
+
+def moved(name: str) -> str:
+    return name.replace("scoressl_jax.", "scoressl_jax.experiment.")
+
+
+def config_of_workdir(workdir: str | None) -> ConfigDict:
+    if workdir is None or not Run(workdir).exists:
+        raise UserError("command line: --config=FILE is missing, and --workdir holds no run to take it from")
+    values = Run.open(workdir).config
+    try:
+        return config_of(values, kind_of(values).fields)
+    except UserError as error:
+        raise UserError(f"{workdir}/{error}") from None
+
+
+def usage() -> str:
+    """What --help prints: modes, and every field with its default, meaning and allowed values."""
+    lines = [__doc__, "Modes:"]
+    lines += [f"  {name:<18}{text}" for name, text in MODES.items()]
+    for title, kind in (("Fields:", IMAGES), ("Fields of the two moons (configs/moons_dlsm.py):", MOONS)):
+        lines += ["", title]
+        lines += [f"  {name}\n      {text}" for name, text in described(kind.fields)]
+    return "\n".join(lines)
+
+
+def main(argv: list) -> int:
+    if {"--help", "-h"} & set(argv):
+        print(usage())
+        return 0
+    config, workdir, mode, command = parse(argv)
+    kind = kind_of(config)
+    prepare_jax()
+    use_cores(batch_sizes(config, kind.fields))
+    if mode == "check":
+        estimate.check(kind, kind.build(config))
+        return 0
+    run = Run(workdir)
+    stages = [stage for stage in kind.stages if stage.mode == mode]
+    if run.exists and stages and not any(stage.needs_data for stage in stages) and command is None:
+        work = Work(kind, Run.open(workdir), kind.open(run), mode=mode)
+    else:
+        work = Work(kind, run, kind.build(config, known=run.exists), mode=mode)
+        adopt(work, command)
+    execute(kind, mode, work)
+    return 0

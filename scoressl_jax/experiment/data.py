@@ -1,0 +1,143 @@
+"""The block `data` and the regime: which images there are, which labels training may see, and a fingerprint of both."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from scoressl_jax.data import digits, folder, npz, splits, tfds
+from scoressl_jax.data.dataset import UNLABELED, Dataset
+from scoressl_jax.data.fingerprint import fingerprint
+from scoressl_jax.errors import UserError
+from scoressl_jax.experiment.fields import NOT_NEGATIVE, POSITIVE, Field, Option
+
+# A regime splits a data set: `(data fields, data set) -> (data set, split)`.
+
+
+def labelled_split(data, dataset: Dataset):
+    if data.labels_file:
+        return dataset, splits.load_split(data.labels_file, len(dataset.x_train))
+    return dataset, splits.balanced_split(dataset.y_train, data.num_labels, dataset.num_classes, data.split_seed)
+
+
+def positive_split(data, dataset: Dataset):
+    """Classes made binary; labels of positives alone."""
+    positive = tuple(data.positive_classes) or ((1,) if dataset.num_classes == 2 else ())
+    if not positive:
+        raise UserError("config.data.positive_classes is empty: name the classes that count as positive")
+    y = dataset.y_train
+    if data.positive_classes:
+        dataset = splits.binarize(dataset, positive)
+    return dataset, splits.positive_split(y, positive, data.num_positive, data.split_seed)
+
+
+FOR_LABELS = ("data.num_labels", "data.labels_file")
+FOR_POSITIVES = ("data.positive_classes", "data.num_positive", "data.class_prior", "data.prior_steps")
+REGIMES = {
+    "supervised": Option(labelled_split, FOR_LABELS),
+    "ssl": Option(labelled_split, FOR_LABELS),
+    "pu": Option(positive_split, FOR_POSITIVES),
+}
+FIELDS = dict(
+    name=Field("digits", "digits, npz, folder, or a TFDS image classification set (mnist, svhn_cropped, cifar10 ...)"),
+    path=Field("", "npz: a file, or a directory of parts; folder, TFDS: its directory ('' is TFDS's own)", free=True),
+    download=Field(False, "TFDS: download and prepare the set when it is not there", free=True),
+    image_size=Field(0, "folder: resize to this size, 0 keeps the images' own", NOT_NEGATIVE),
+    num_labels=Field(100, "labelled images in all, balanced over classes; 0 keeps every label there is", NOT_NEGATIVE),
+    labels_file=Field("", "labelled indices of earlier work, in place of num_labels"),
+    split_seed=Field(0, "which images keep their labels", NOT_NEGATIVE),
+    positive_classes=Field((), "pu: classes that count as positive"),
+    num_positive=Field(0, "pu: labelled positives", NOT_NEGATIVE),
+    class_prior=Field(0.0, "pu: share of positives among the unlabelled images; 0 estimates it"),
+    prior_steps=Field(300, "pu: of each of the two classifiers that estimate it", POSITIVE),
+)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The data as a run sees them. `y_visible` is -1 wherever the label is hidden from training."""
+
+    dataset: Dataset
+    split: splits.Split
+    y_visible: np.ndarray
+
+    @property
+    def facts(self) -> dict:
+        """What data.json says of them: names, sizes, counts, and a fingerprint of the contents."""
+        data, split = self.dataset, self.split
+        return {
+            "name": data.name,
+            "class_names": list(data.class_names),
+            "image_shape": list(data.image_shape),
+            "num_classes": data.num_classes,
+            "num_train": len(data.x_train),
+            "num_labeled": len(split.labeled),
+            "num_unlabeled": len(split.unlabeled),
+            "num_test": len(data.x_test),
+            "fingerprint": fingerprint(data, self.y_visible),
+        }
+
+
+def check(config) -> None:
+    if not 0 <= config.data.class_prior < 1:
+        raise UserError(
+            f"config.data.class_prior is {config.data.class_prior}: give the share of positives among the unlabelled "
+            "images, between 0 and 1, or 0 to estimate it"
+        )
+
+
+def load_dataset(config) -> Dataset:
+    """The data set that config.data names, images and all the labels that its source has."""
+    data = config.data
+    local: dict[str, Callable] = {
+        "digits": digits.load_digits,
+        "npz": lambda: npz.load_npz(data.path),
+        "folder": lambda: folder.load_folder(data.path, data.image_size or None),
+    }
+    if data.name in ("npz", "folder") and not data.path:
+        raise UserError(f"config.data.path is empty: give the {data.name} to read, --config.data.path=PATH")
+    if data.name in local:
+        return local[data.name]()
+    return tfds.load_tfds(data.name, data.path or None, data.download)
+
+
+def split_labels(config, dataset: Dataset) -> Prepared:
+    """The label budget applied, classes made binary where the regime is pu."""
+    dataset, split = REGIMES[config.regime].make(config.data, dataset)
+    y_visible = np.full(len(dataset.x_train), UNLABELED, np.int32)
+    y_visible[split.labeled] = dataset.y_train[split.labeled]
+    if (y_visible[split.labeled] < 0).any():
+        raise UserError(f"{config.data.labels_file}: names images that have no label in {dataset.name}")
+    return Prepared(dataset, split, y_visible)
+
+
+def is_estimated(config) -> bool:
+    """Whether a term needs the class prior and the config does not give it."""
+    return bool(config.classifier.terms.prior) and not config.data.class_prior
+
+
+def check_fit(config, prepared: Prepared) -> None:
+    """Pools that the regime needs, and what only the data can tell."""
+    dataset, split = prepared.dataset, prepared.split
+    if config.sampling.task == "colorization" and dataset.image_shape[-1] != 3:
+        raise UserError(
+            f"config.sampling.task colorization needs images of three channels: {dataset.name} has "
+            f"{dataset.image_shape[-1]}"
+        )
+    if config.regime != "supervised" and len(split.unlabeled) == 0:
+        raise UserError(
+            f"regime {config.regime} needs unlabelled images and none are left: lower the label budget or "
+            "set config.regime='supervised'"
+        )
+    if config.regime == "pu" and not config.data.class_prior and min(len(split.labeled), len(split.unlabeled)) < 2:
+        raise UserError(
+            f"{len(split.labeled)} labelled positives and {len(split.unlabeled)} unlabelled images: "
+            "config.data.class_prior is 0, and estimating it takes two of either: add images, or give it"
+        )
+
+
+def prepare(config) -> Prepared:
+    """Load the data and hide the labels that training may not see. Raises UserError for what does not fit."""
+    prepared = split_labels(config, load_dataset(config))
+    check_fit(config, prepared)
+    return prepared

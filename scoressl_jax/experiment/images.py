@@ -1,0 +1,314 @@
+"""Studies of images: the table of their stages."""
+
+import time
+from functools import partial
+
+import numpy as np
+from PIL import Image
+
+from scoressl_jax.experiment import estimate, samplers
+from scoressl_jax.experiment.build import build, open_experiment
+from scoressl_jax.experiment.class_prior import class_prior, estimate_prior, positive_job
+from scoressl_jax.experiment.config import FIELDS
+from scoressl_jax.experiment.data import is_estimated
+from scoressl_jax.experiment.init_from import classifier_weights, score_weights
+from scoressl_jax.experiment.jobs import changes_of, classifier_job, score_job
+from scoressl_jax.experiment.judge import can_judge, judge_job, measuring_job
+from scoressl_jax.experiment.measure import evaluate, has_features
+from scoressl_jax.experiment.run import Run, parameter_count
+from scoressl_jax.experiment.stages import Kind, Stage, trained
+from scoressl_jax.experiment.training import optimizer_of
+from scoressl_jax.report.page import summary, write_report
+from scoressl_jax.sampling.generate import generate, to_uint8
+from scoressl_jax.sampling.inverse import shown
+from scoressl_jax.training.state import init_state
+
+SHARED = ("seed", "dtype", "sde")
+JUDGED = tuple(
+    f"evaluation.{name}"
+    for name in ("batch_size", "judge_depth", "judge_widen", "judge_patch", "judge_learning_rate", "judge_noise")
+)
+CHANGED = tuple(f"classifier.random_{name}" for name in ("flip", "shift", "affine"))
+
+
+# The score network
+
+
+def taken(config) -> bool:
+    """Whether the score network's weights are taken as they are."""
+    return bool(config.score.init_from) and not config.score.warm_start
+
+
+def make_score_job(work):
+    start = score_weights(work.experiment).ema_params if work.config.score.init_from else None
+    return score_job(work.experiment, start)
+
+
+def train_score(work) -> None:
+    """Train the score network, or take the weights that config.score.init_from names into the run."""
+    if not taken(work.config):
+        work.run.record(score=work.run.train(make_score_job(work), work.stop))
+        return
+    weights, source = score_weights(work.experiment), work.config.score.init_from
+    state = init_state(weights.ema_params, optimizer_of(work.config.score))
+    work.run.save_params("score", state.replace(step=state.step + max(weights.step, 1), opt_state=()))
+    count = parameter_count(weights.ema_params)
+    print(f"score network: {count:,} parameters taken from {source}")
+    work.run.record(score={"parameters": count, "steps": weights.step, "init_from": source})
+
+
+# The classifier
+
+
+def make_classifier_job(work):
+    start = classifier_weights(work.experiment) if work.config.classifier.init_from else None
+    return classifier_job(work.experiment, work.params("score"), class_prior(work), start)
+
+
+# Samples
+
+
+def drawn(run: Run) -> int:
+    return len(run.samples.get("labels", ()))
+
+
+def guides(config) -> tuple:
+    """Stages whose networks draw the samples."""
+    return ("score", "classifier") if config.sampling.scale else ("score",)
+
+
+def sample(work) -> None:
+    """Draw what is not there yet; the file comes last, because it is what says that this stage is done."""
+    plan, started = work.config.sampling, time.perf_counter()
+    parameters = tuple(work.params(name) for name in guides(work.config)) + (None,) * (not plan.scale)
+    dataset = work.experiment.dataset if plan.task != "none" else None
+    conditions = samplers.conditions(plan, work.experiment.class_names, dataset)
+    before = kept_samples(work.run, conditions["labels"])
+    images = generate(
+        partial(samplers.guided_sampler, work.experiment),
+        parameters,
+        conditions,
+        batch=plan.batch_size,
+        seed=work.config.seed,
+        stop=work.stop,
+        first=len(before),
+    )
+    images = np.concatenate([before, images]) if len(before) else images
+    work.run.forget("samples", "generation")
+    work.run.record(samples=sample_block(plan, len(images), time.perf_counter() - started))
+    restored = {}
+    if "known" in conditions:
+        originals = to_uint8(conditions["known"])
+        restored = {"originals": originals, "given": shown(plan.task, originals, plan.hidden)}
+    names = np.array(work.experiment.class_names)
+    work.run.write_arrays("samples", images=images, labels=conditions["labels"], class_names=names, **restored)
+
+
+def kept_samples(run: Run, labels: np.ndarray) -> np.ndarray:
+    """Images that were drawn before, where the labels asked for begin with theirs."""
+    images, known = run.samples.get("images", ()), run.samples.get("labels", ())
+    return images if len(known) < len(labels) and np.array_equal(known, labels[: len(known)]) else ()
+
+
+def sample_block(plan, count: int, seconds: float) -> dict:
+    name = f"{plan.predictor}+{plan.corrector}" if plan.sampler == "predictor_corrector" else plan.sampler
+    calls = samplers.network_calls(plan)
+    return {
+        "count": count,
+        "sampler": name,
+        **({"steps": plan.steps, "calls": calls} if calls else {}),
+        "scale": plan.scale,
+        **({"task": plan.task} if plan.task != "none" else {}),
+        "seconds": round(seconds, 1),
+    }
+
+
+def wanted(experiment) -> int:
+    plan = experiment.config.sampling
+    return len(samplers.wanted_labels(plan, experiment.class_names)) if plan.task == "none" else plan.count
+
+
+def write_pngs(work) -> None:
+    images, labels = work.run.samples["images"], work.run.samples["labels"]
+    names = work.experiment.class_names
+    work.run.remove("samples/png")
+    save_pngs(images, [names[label] for label in labels], work.run.workdir / "samples" / "png")
+
+
+def save_pngs(images: np.ndarray, names: list, folder) -> None:
+    """Images uint8 `[N, H, W, C]` as FOLDER/CLASS/INDEX.png."""
+    for i, (image, name) in enumerate(zip(images, names, strict=True)):
+        path = folder / str(name).replace("/", "_") / f"{i:05}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(path)
+
+
+# What measures
+
+
+def make_cas_job(work):
+    images, labels = work.run.samples.get("images"), work.run.samples.get("labels")
+    if images is None:  # --mode=check: as many blank ones cost the same
+        plan, names = work.config.sampling, work.experiment.class_names
+        labels = samplers.conditions(plan, names, work.experiment.dataset)["labels"]
+        images = np.zeros((len(labels), *work.experiment.image_shape), np.uint8)
+    return measuring_job(
+        name="cas",
+        config=work.config,
+        images=images,
+        labels=labels,
+        num_classes=work.experiment.num_classes,
+        steps=work.config.evaluation.cas_steps,
+        changes=changes_of(work.config),
+    )
+
+
+def has_cas(work) -> bool:
+    return work.config.evaluation.cas_steps > 0 and has_features(work)
+
+
+def report(work) -> None:
+    if work.first_process:
+        write_report(work.run)
+        print(summary(work.run))
+
+
+def half_of_prior(half: int) -> Stage:
+    return trained(
+        f"class_prior_{half}",
+        mode="train_classifier",
+        job=lambda work: positive_job(work.experiment, half),
+        steps=lambda config: config.data.prior_steps,
+        applies=lambda work: is_estimated(work.config),
+        reads=("seed", "dtype", "regime", "data.prior_steps", *JUDGED),
+        data=("images", "labels"),
+    )
+
+
+STAGES = (
+    trained(
+        "score",
+        mode="train_score",
+        run=train_score,
+        job=make_score_job,
+        steps=lambda config: config.score.steps,
+        target=lambda experiment: None if taken(experiment.config) else experiment.config.score.steps,
+        schedule=lambda config: config.score.schedule,
+        grows="score.steps",
+        reads=(*SHARED, "score"),
+        data=("images",),
+    ),
+    half_of_prior(0),
+    half_of_prior(1),
+    Stage(
+        name="class_prior",
+        mode="train_classifier",
+        run=estimate_prior,
+        needs=lambda config: ("class_prior_0", "class_prior_1"),
+        applies=lambda work: is_estimated(work.config),
+        makes=("class_prior.npz",),
+        extent=lambda run: int("estimate" in run.arrays("class_prior")),
+    ),
+    trained(
+        "classifier",
+        mode="train_classifier",
+        job=make_classifier_job,
+        block=lambda work, measured: {"classifier": {"kind": work.config.classifier.kind, **measured}},
+        steps=lambda config: config.classifier.steps,
+        schedule=lambda config: config.classifier.schedule,
+        grows="classifier.steps",
+        needs=lambda config: ("score", *(("class_prior",) if is_estimated(config) else ())),
+        reads=(*SHARED, "regime", "classifier", "data.class_prior"),
+        data=("images", "labels"),
+    ),
+    Stage(
+        name="samples",
+        mode="sample",
+        run=sample,
+        needs=guides,
+        reads=("seed", "sampling"),
+        data=("classes",),
+        makes=("samples/samples.npz",),
+        extent=drawn,
+        target=wanted,
+        grows="sampling.count",
+        renewed=True,
+        estimate=estimate.sampling_line,
+        needs_data=False,
+    ),
+    Stage(
+        name="pictures",
+        mode="sample",
+        run=write_pngs,
+        needs=lambda config: ("samples",),
+        applies=lambda work: work.config.sampling.png,
+        makes=("samples/png",),
+        extent=lambda run: len(list((run.workdir / "samples" / "png").glob("*/*.png"))),
+        target=wanted,
+        renewed=True,
+        needs_data=False,
+    ),
+    trained(
+        "judge",
+        mode="evaluate",
+        job=lambda work: judge_job(work.experiment),
+        steps=lambda config: config.evaluation.judge_steps,
+        applies=lambda work: can_judge(work.experiment),
+        beside=("samples",),
+        reads=("seed", "evaluation.judge_steps", *JUDGED, *CHANGED),
+        data=("images", "true_labels"),
+    ),
+    trained(
+        "cas",
+        mode="evaluate",
+        job=make_cas_job,
+        steps=lambda config: config.evaluation.cas_steps,
+        applies=has_cas,
+        beside=("samples",),
+        needs=lambda config: ("samples",),
+        reads=("seed", "evaluation.cas_steps", *JUDGED, *CHANGED),
+        renewed=True,
+    ),
+    Stage(
+        name="evaluation",
+        mode="evaluate",
+        run=evaluate,
+        needs=lambda config: ("score", "classifier"),
+        uses=("samples", "judge", "cas"),
+        reads=("seed", "evaluation"),
+        data=("images", "labels", "true_labels", "test", "classes"),
+        makes=("evaluation.npz",),
+        extent=lambda run: int("confusion" in run.evaluation),
+        renewed=True,
+    ),
+    Stage(name="report", mode="report", run=report, every_time=True, needs_data=False),
+)
+
+
+def described(experiment) -> str:
+    data, split = experiment.dataset, experiment.split
+    return (
+        f"{data.name}: {len(data.x_train)} training images {data.image_shape}, {len(split.labeled)} labelled, "
+        f"{len(split.unlabeled)} unlabelled, {len(data.x_test)} test images, {data.num_classes} classes"
+    )
+
+
+def split_of(experiment) -> dict:
+    """labels.json: which training images kept their labels."""
+    split = experiment.split
+    return {
+        "labeled": split.labeled.tolist(),
+        "unlabeled_count": len(split.unlabeled),
+        "seed": experiment.config.data.split_seed,
+    }
+
+
+IMAGES = Kind(
+    fields=FIELDS,
+    build=build,
+    open=open_experiment,
+    stages=STAGES,
+    facts=lambda experiment: experiment.prepared.facts,
+    split=split_of,
+    described=described,
+)

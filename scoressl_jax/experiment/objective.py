@@ -1,0 +1,59 @@
+"""The classifier's objective: its fields of the block `classifier`, and what is built from them."""
+
+from scoressl_jax.errors import UserError
+from scoressl_jax.experiment.fields import FRACTION, NOT_NEGATIVE, Field, one_of
+from scoressl_jax.methods.score_ssl import UNLABELED_TERMS, Objective
+
+TERMS = dict(
+    ce=Field(1.0, "cross-entropy of labelled images at a random t", NOT_NEGATIVE),
+    ce_tau=Field(1.0, "the same at tau", NOT_NEGATIVE),
+    dlsm=Field(0.0, "denoising likelihood score matching on labelled images", NOT_NEGATIVE),
+    pseudo=Field(1.0, "cross-entropy of unlabelled images with a confident pseudo-label", NOT_NEGATIVE),
+    pseudo_dlsm=Field(0.0, "denoising likelihood score matching of the same images", NOT_NEGATIVE),
+    denoising=Field(0.0, "consistency of features at x_t and its denoised image", NOT_NEGATIVE),
+    temporal=Field(50.0, "consistency of features at two noise levels", NOT_NEGATIVE),
+    prior=Field(0.0, "pu: class prior against the mean prediction at tau", NOT_NEGATIVE),
+)
+FIELDS = dict(
+    terms=TERMS,
+    tau=Field(0.01, "time of pseudo-labels and of ce_tau", FRACTION),
+    denoise_tau=Field(
+        True,
+        "denoising_assisted: False spares the score network at tau, where denoising changes next to nothing",
+    ),
+    threshold=Field(0.8, "confidence from which a prediction at tau is a pseudo-label", FRACTION),
+    dlsm_power=Field(1.0, "DLSM is weighted by std^(2 power)"),
+    temporal_delta=Field(0.1, "temporal: most that std grows between the two noise levels"),
+    temporal_time=Field("shifted", "temporal: time told of the second view", one_of("shifted", "same")),
+    temporal_noise=Field("shared", "temporal: noise of the second view", one_of("shared", "fresh")),
+)
+
+
+def check(config) -> None:
+    terms = config.classifier.terms
+    if not any(terms[name] for name in terms):
+        raise UserError("every weight in config.classifier.terms is 0: give at least ce a weight")
+    if config.regime == "supervised" and any(terms[name] for name in UNLABELED_TERMS):
+        used = [name for name in UNLABELED_TERMS if terms[name]]
+        raise UserError(
+            f"regime supervised has no unlabelled images, but config.classifier.terms weighs {used}: set them to 0"
+        )
+    if terms.prior and config.regime != "pu":
+        raise UserError("config.classifier.terms.prior is for regime pu: set it to 0")
+
+
+def build_objective(config, sde, class_prior: float | None = None) -> Objective:
+    """`class_prior`: the share of positives among the unlabelled images, where the term `prior` has a weight."""
+    c = config.classifier
+    return Objective(
+        sde=sde,
+        weights=dict(c.terms),
+        times=c.times,
+        tau=c.tau,
+        threshold=c.threshold,
+        dlsm_power=c.dlsm_power,
+        temporal_delta=c.temporal_delta,
+        temporal_time=c.temporal_time,
+        temporal_noise=c.temporal_noise,
+        prior=None if class_prior is None else (1 - class_prior, class_prior),
+    )
