@@ -20,7 +20,8 @@ from scoressl_jax.experiment.adopt import adopt
 from scoressl_jax.experiment.fields import batch_sizes, config_of, described
 from scoressl_jax.experiment.images import IMAGES
 from scoressl_jax.experiment.run import Run
-from scoressl_jax.experiment.stages import Kind, Work, execute
+from scoressl_jax.experiment.stages import Work, execute
+from scoressl_jax.studies.kinds import kind_of
 from scoressl_jax.studies.moons.study import MOONS
 
 MODES = {
@@ -34,11 +35,6 @@ MODES = {
 }
 MOVED = ("scoressl_jax.config", "scoressl_jax.recipes")  # where config files of version 0.1 import from
 SHIPPED = tuple(Path(__file__).parents[depth] / "configs" for depth in (2, 1))  # in a checkout, as installed
-
-
-def kind_of(config) -> Kind:
-    """The kind of study that a config, or a run's nested dicts, is of."""
-    return MOONS if config.get("data", {}).get("name") == "moons" else IMAGES
 
 
 def parse(argv: list) -> tuple:

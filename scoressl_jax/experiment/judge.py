@@ -66,11 +66,11 @@ class Judge:
             logits, pool = self.network.apply(params, x, judge_level(x))
             return {"logits": logits, "pool": pool}
 
-        return apply
+        return partial(apply, jax.device_put(self.params, replicated(mesh)))
 
     def outputs(self, images, batch):
         """{"logits" [N, classes], "pool" [N, F]} of uint8 images `[N, H, W, C]`; pool is the penultimate layer."""
-        return batched(lambda x: self._apply(self.params, x), batch, images)
+        return batched(self._apply, batch, images)
 
     def accuracy(self, images, labels, batch):
         return float((self.outputs(images, batch)["logits"].argmax(-1) == labels).mean())

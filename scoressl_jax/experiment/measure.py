@@ -204,7 +204,7 @@ def evaluate_likelihood(work) -> None:
             tolerance=plan.likelihood_tolerance,
         )
 
-    bits = batched(partial(measure, params), plan.batch_size, chosen, x[chosen])
+    bits = batched(partial(measure, jax.device_put(params, replicated(mesh))), plan.batch_size, chosen, x[chosen])
     work.stop.check()
     if not np.isfinite(bits).all():
         raise UserError(

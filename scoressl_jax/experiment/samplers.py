@@ -23,13 +23,15 @@ from scoressl_jax.sampling.predictor_corrector import (
 
 LONG = 100  # network calls from which the progress bar also moves within a batch of samples
 
-# A sampler is `(keys, score_fn, sde, shape, *, fields by their names, project, progress) -> x [B, *shape]`.
+# A sampler is `(keys, score_fn, sde, shape, *, fields by their names, project, progress, trace) -> x [B, *shape]`.
 
 
-def ode(keys, score_fn, sde, shape, *, project=None, progress=None, **fields):
+def ode(keys, score_fn, sde, shape, *, project=None, progress=None, trace=False, **fields):
     from scoressl_jax.sampling.ode import ode_sampler  # its library takes a second to import
 
     del project, progress  # it has no steps of its own to tell or to correct
+    if trace:
+        raise UserError("sampler ode has steps of each image's own: for a trajectory choose one that takes steps")
     return ode_sampler(keys, score_fn, sde, shape, **fields)
 
 
@@ -163,8 +165,9 @@ def guided_share(sampling, sde) -> float:
     return float(((sigma >= sampling.interval[0]) & (sigma <= sampling.interval[1])).mean())
 
 
-def build_sampler(sampling, sde, shape: tuple, progress: Callable | None = None) -> Callable:
-    """`(keys, score_fn, project) -> x [B, *shape]`, as config.sampling has it; project is None or inverse.py's."""
+def build_sampler(sampling, sde, shape: tuple, progress: Callable | None = None, trace: bool = False) -> Callable:
+    """`(keys, score_fn, project) -> x [B, *shape]`, as config.sampling has it; project is None or inverse.py's. With
+    `trace` every step, `[T, B, *shape]`."""
     option = SAMPLERS[sampling.sampler]
     fields = {name: sampling[name] for name in (f.split(".")[1] for f in option.fields)}
     progress = progress if (network_calls(sampling) or 0) >= LONG else None
@@ -180,23 +183,25 @@ def build_sampler(sampling, sde, shape: tuple, progress: Callable | None = None)
             prior=sampling.prior,
             project=project,
             progress=progress,
+            trace=trace,
         )
 
     return draw
 
 
-def guided_score(experiment, parameters, labels) -> Callable:
+def guided_score(experiment, parameters, labels, scale=None) -> Callable:
     """The score function that samples follow, with the classifier's gradient unless config.sampling.scale is 0.
 
-    parameters: (score, classifier); labels int `[B]`."""
+    parameters: (score, classifier); labels int `[B]`; scale: in place of the config's, may be traced."""
     s, sde = experiment.config.sampling, experiment.sde
     score_fn = experiment.score_fn(parameters[0])
     if not s.scale:
         return score_fn
+    scale = s.scale if scale is None else scale
     levels = jnp.log(jnp.maximum(jnp.asarray(tuple(s.interval)), 1e-12))
     interval = tuple(sde.time_of_log_sigma(levels)) if s.interval else None
     classifier_fn = experiment.classifier_fn(parameters[1], score_fn)
-    return guidance.guided_score(score_fn, classifier_fn, labels, scale=s.scale, interval=interval)
+    return guidance.guided_score(score_fn, classifier_fn, labels, scale=scale, interval=interval)
 
 
 def guided_sampler(experiment, progress: Callable | None = None) -> Callable:

@@ -60,6 +60,7 @@ def few_steps(
     prior="gaussian",
     project=None,
     progress=None,
+    trace=False,
 ):
     """Draw one image a key, `[B, *shape]`, in `steps` steps of `solver`; values are not clipped unless asked for.
 
@@ -102,9 +103,8 @@ def few_steps(
     if solver == "heun":
         moves = heun_moves(moves)
     move, memory = {"ddim": (ddim, 0), "dpm_solver": (dpm_solver, 1), "heun": (heun, 2)}[solver]
-    return reverse_process(
-        keys, score_fn, sde, shape, moves, move, memory=memory, prior=prior, project=project, progress=progress
-    )
+    options = dict(prior=prior, project=project, progress=progress, trace=trace)
+    return reverse_process(keys, score_fn, sde, shape, moves, move, memory=memory, **options)
 
 
 def heun_moves(steps):

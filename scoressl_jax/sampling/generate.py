@@ -3,7 +3,6 @@
 import sys
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
@@ -13,13 +12,13 @@ from scoressl_jax.sampling.loop import image_keys
 
 
 def to_uint8(x):
-    return np.asarray(jnp.round(jnp.clip(x, 0, 1) * 255).astype(jnp.uint8))
+    return np.round(np.clip(x, 0, 1) * 255).astype(np.uint8)
 
 
 class Progress:
     """A bar of images that also moves inside a batch, where `inside(done, of)` is told how far the batch is."""
 
-    def __init__(self, count, first=0):
+    def __init__(self, count, first=0, shown=True):
         self.count, self.start, self.size = count, first, 0
         self.bar = tqdm(
             total=count,
@@ -27,7 +26,7 @@ class Progress:
             desc="sample",
             unit="image",
             file=sys.stdout,
-            disable=jax.process_index() > 0,
+            disable=not shown or jax.process_index() > 0,
         )
 
     def begin(self, start, size):
@@ -39,6 +38,21 @@ class Progress:
         self.bar.update(max(self.start + int(self.size * int(done) / int(of)) - self.bar.n, 0))
 
 
+def batch_drawer(sample):
+    """`sample(parameters, keys [B], **conditions) -> x [B, ...]` as a compiled function of (parameters, key, indices
+    [B], conditions): image i has key fold_in(key, i). The batch is split over the devices."""
+    mesh = device_mesh()
+    split = by_image(mesh)
+
+    @jax.jit
+    def draw(parameters, key, indices, conditions):
+        keys = jax.lax.with_sharding_constraint(image_keys(key, indices), split)
+        x = sample(parameters, keys, **jax.lax.with_sharding_constraint(conditions, split))
+        return jax.lax.with_sharding_constraint(x, replicated(mesh))
+
+    return draw
+
+
 def generate(make_sample, parameters, conditions, *, batch, seed, stop, first=0):
     """Images uint8 `[N, ...]` of `sample(parameters, keys [B], **conditions) -> x [B, ...]`, one for each entry of the
     arrays `[N, ...]` in `conditions` (labels, say).
@@ -47,28 +61,25 @@ def generate(make_sample, parameters, conditions, *, batch, seed, stop, first=0)
     entry i of the conditions, whatever the batch size and number of devices; those before `first` are not drawn, and
     not returned. Raises UserError where an image is not finite.
     """
-    mesh, count = device_mesh(), len(next(iter(conditions.values())))
-    split, progress = by_image(mesh), Progress(count, first)
-    sample = make_sample(progress.inside)
+    progress = Progress(len(next(iter(conditions.values()))), first)
+    draw = batch_drawer(make_sample(progress.inside))
+    return to_uint8(drawn(draw, parameters, conditions, batch=batch, seed=seed, stop=stop, progress=progress))
 
-    @jax.jit
-    def run(parameters, key, indices, conditions):
-        keys = jax.lax.with_sharding_constraint(image_keys(key, indices), split)
-        x = sample(parameters, keys, **jax.lax.with_sharding_constraint(conditions, split))
-        return jax.lax.with_sharding_constraint(x, replicated(mesh))
 
-    parameters, key = jax.device_put(parameters, replicated(mesh)), jax.random.key(seed)
-    images = []
+def drawn(draw, parameters, conditions, *, batch, seed, stop, progress):
+    """The same as floats `[N - progress.start, ...]`, of a batch_drawer's function."""
+    count, first, images = len(next(iter(conditions.values()))), progress.start, []
+    parameters, key = jax.device_put(parameters, replicated(device_mesh())), jax.random.key(seed)
     with progress.bar:
         for start in range(first, count, batch):
             stop.check()
             progress.begin(start, batch)
             indices = np.arange(start, start + batch) % count  # the last batch is filled up from the first image on
-            x = run(parameters, key, indices, {name: values[indices] for name, values in conditions.items()})
-            check_finite(np.asarray(x)[: count - start], start)
-            images.append(to_uint8(x))
+            x = draw(parameters, key, indices, {name: values[indices] for name, values in conditions.items()})
+            images.append(np.asarray(x)[: count - start])
+            check_finite(images[-1], start)
             progress.inside(1, 1)
-    return np.concatenate(images)[: count - first]
+    return np.concatenate(images)
 
 
 def check_finite(x, start):

@@ -33,7 +33,7 @@ def draw_prior(keys, sde, shape, t, prior="gaussian"):
 
 
 def reverse_process(
-    keys, score_fn, sde, shape, moves, move, *, memory=0, prior="gaussian", project=None, progress=None
+    keys, score_fn, sde, shape, moves, move, *, memory=0, prior="gaussian", project=None, progress=None, trace=False
 ):
     """Draw an image a key at time moves["t"][0], make the moves, return the last one's mean, `[B, *shape]`.
 
@@ -41,6 +41,7 @@ def reverse_process(
     move(x, score, z, step, memory) -> (x, x_mean, memory): `step` has the move's entry of every array, `x_mean` is x
         without the move's noise; `memory` is that many images that a move leaves for the next, zeros at first.
     project(x, t, z) -> x: sets what is known of the image, at time t with noise z (inverse.py).
+    trace: return the mean of every move, `[M, B, *shape]`.
     progress(done, of): is called on the host after every move; a program with it is not kept by the compilation cache.
     """
     count, t_first = moves["t"].shape[0], moves["t"][0]
@@ -56,13 +57,14 @@ def reverse_process(
             x_mean = project(x_mean, t, jnp.zeros_like(x_mean))
         if progress:
             jax.debug.callback(progress, i + 1, count)
-        return (x, x_mean, kept), None
+        return (x, x_mean, kept), (x_mean if trace else None)
 
     x = draw_prior(keys, sde, shape, t_first, prior)
     if project:
         x = project(x, jnp.full(x.shape[0], t_first), noise_for(keys, 1 + 2 * count, shape))
     kept = (jnp.zeros_like(x),) * memory
-    return jax.lax.scan(body, (x, x, kept), (jnp.arange(count), moves))[0][1]
+    (_, last, _), means = jax.lax.scan(body, (x, x, kept), (jnp.arange(count), moves))
+    return means if trace else last
 
 
 def clean_or(sde, t):

@@ -80,6 +80,7 @@ def predictor_corrector(
     prior="gaussian",
     project=None,
     progress=None,
+    trace=False,
 ):
     """Draw one image a key, `[B, *shape]`, from t_init to sde.sampling_eps in `steps` steps.
 
@@ -106,6 +107,5 @@ def predictor_corrector(
             new, mean = (jnp.where(step["predicting"], y, corrected) for y in (new, mean))
         return new, mean, memory
 
-    return reverse_process(
-        keys, score_fn, sde, shape, moves, move, prior=prior, project=project, progress=progress
-    )
+    options = dict(prior=prior, project=project, progress=progress, trace=trace)
+    return reverse_process(keys, score_fn, sde, shape, moves, move, **options)

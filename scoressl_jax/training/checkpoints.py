@@ -1,5 +1,6 @@
 """The one place that knows orbax: saving states, and restoring the newest one that can be read."""
 
+import logging
 import shutil
 import sys
 from pathlib import Path
@@ -105,6 +106,9 @@ def read_averages(directory):
     if not steps:
         return 0, None
     folder, reader = directory / str(max(steps)) / "state", ocp.Checkpointer(ocp.PyTreeCheckpointHandler())
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # orbax warns that a part of a checkpoint has no description of its own
     try:
         item = {"ema_params": reader.metadata(folder).item_metadata.tree["ema_params"]}
         as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), item)
@@ -113,3 +117,5 @@ def read_averages(directory):
     except Exception as error:  # orbax raises many types, as above
         reason = one_line(error)
         raise UserError(f"checkpoint {folder} cannot be read ({reason:.160}): restore it from a copy") from None
+    finally:
+        logger.setLevel(level)
