@@ -15,7 +15,7 @@ from scoressl_jax.report.groups import cells, difference, group_names, grouped, 
 
 
 def parse(argv):
-    parser = Parser("scoressl compare", description=__doc__, allow_abbrev=False)
+    parser = Parser("scoressl compare", description=__doc__)
     parser.hint = "usage: scoressl compare RUN [RUN ...] [--out=DIR]"
     parser.add_argument("runs", metavar="RUN", nargs="+", help="directory of a finished run")
     parser.add_argument("--out", metavar="DIR", help="directory for compare.html and its pictures")
