@@ -1,6 +1,5 @@
 """The ways a command can end early, each with its exit code, and the one wrapper that turns them into a line."""
 
-import contextlib
 import os
 import signal
 import sys
@@ -46,12 +45,14 @@ def exit_code_of(command: Callable[[list], int], argv: list, folder: Path | str 
         print("scoressl_jax: stopped, nothing written", file=sys.stderr)
         return Interrupted.exit_code
     except Exception as error:
-        path = Path(folder) / "error.txt"
-        with contextlib.suppress(OSError):  # a full disk may be the fault
+        path, kept = Path(folder) / "error.txt", "traceback in"
+        try:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(traceback.format_exc())
+        except OSError:  # a full disk may be the fault
+            kept = "its traceback cannot be written to"
         print(
-            f"scoressl_jax: a fault of ours, {type(error).__name__}: {one_line(error)[:200]} (traceback in {path})",
+            f"scoressl_jax: a fault of ours, {type(error).__name__}: {one_line(error)[:200]} ({kept} {path})",
             file=sys.stderr,
         )
         return 1

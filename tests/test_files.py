@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from scoressl_jax import files
-from scoressl_jax.files import write_bytes, write_json, write_npz, write_text
+from scoressl_jax.files import flat, read_or_empty, write_bytes, write_json, write_npz, write_text
 
 
 def test_contents(tmp_path):
@@ -54,3 +54,36 @@ def test_a_part_left_by_a_kill_is_overwritten(tmp_path):
     write_text(tmp_path / "a.txt", "new")
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
     assert (tmp_path / "a.txt").read_text() == "new"
+
+
+def test_what_was_written_is_read(tmp_path):
+    write_json(tmp_path / "a.json", {"größe": [1, {"b": None}]})
+    assert read_or_empty(str(tmp_path / "a.json")) == {"größe": [1, {"b": None}]}
+    write_npz(tmp_path / "a.npz", x=np.arange(6).reshape(2, 3), y=np.array([0.5]))
+    found = read_or_empty(tmp_path / "a.npz")
+    assert list(found) == ["x", "y"]
+    np.testing.assert_array_equal(found["x"], [[0, 1, 2], [3, 4, 5]])
+    assert found["y"] == 0.5
+
+
+@pytest.mark.parametrize("suffix", [".json", ".npz"])
+def test_what_is_absent_or_cut_short_reads_as_empty(suffix, tmp_path):
+    """Wherever it is cut."""
+    path = tmp_path / f"a{suffix}"
+    assert read_or_empty(path) == {}
+    assert read_or_empty(tmp_path / "no" / "folder" / path.name) == {}
+    if suffix == ".json":
+        path.write_text(json.dumps({"größe": [1, 2]}, ensure_ascii=False))
+    else:
+        write_npz(path, x=np.arange(50))
+    whole = path.read_bytes()
+    assert read_or_empty(path / path.name) == {}, "a file where a folder should be"
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        assert read_or_empty(path) == {}, length
+
+
+def test_nested_mappings_become_dotted_names_in_their_order():
+    block = {"b": 1, "a": {"z": {"y": (2, 3)}, "x": None}, "c": {}}
+    assert list(flat(block)) == [("b", 1), ("a.z.y", (2, 3)), ("a.x", None)]
+    assert list(flat(block["a"], "a.")) == [("a.z.y", (2, 3)), ("a.x", None)]

@@ -91,7 +91,7 @@ def test_guidance_with_the_exact_classifier_is_bayes_rule(sde):
     @jax.jit
     def find(x, t, labels, scale):
         # Features and a constant shift of the logits must not matter.
-        return guided_score(mixture_score, lambda x, t: (log_joint(x, t) + 3.0, x), labels, scale)(x, t)
+        return guided_score(mixture_score, lambda x, t: (log_joint(x, t) + 3.0, x), labels, scale=scale)(x, t)
 
     conditional = (alpha * MEANS[LABELS] - X) / v
     p = np.asarray(jax.nn.softmax(log_joint(jnp.asarray(X), jnp.asarray(T))))
@@ -144,7 +144,7 @@ def test_guidance_acts_within_its_interval_of_times_alone():
         jax.debug.callback(lambda: gradients.append(1))
         return x @ slope, x
 
-    score = guided_score(lambda x, t: -x, classifier_fn, jnp.asarray([0, 1, 2]), 2.0, (0.3, 0.6))
+    score = guided_score(lambda x, t: -x, classifier_fn, jnp.asarray([0, 1, 2]), scale=2.0, interval=(0.3, 0.6))
     p = np.asarray(jax.nn.softmax(x @ slope))
     expected = -np.asarray(x)
     expected[1] += 2 * np.asarray(slope) @ (np.eye(3)[1] - p[1])

@@ -52,7 +52,7 @@ def test_labelled_and_unlabelled_images_are_shifted_each_by_itself_and_flipped_b
     image = np.random.default_rng(1).integers(0, 256, (6, 6, 1)).astype(np.uint8)
     arrays = {"x": image[None], "y": np.array([0]), "y_hidden": np.array([0])}
     indices = dict.fromkeys(("x", "x_u"), jnp.zeros(400, jnp.int32))
-    make_batch = make_batch_fn(True, 1)
+    make_batch = make_batch_fn(flip=True, shift=1)
     batch = jax.jit(make_batch)(jax.tree.map(jnp.asarray, arrays), indices, jax.random.key(0))
     found = {}
     for name in ("x", "x_u"):

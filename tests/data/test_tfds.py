@@ -160,7 +160,7 @@ def test_unprepared_set_says_where_it_looked_and_downloads_nothing(tmp_path, mon
     monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("the network was touched"))
     message = error_of("mnist", data_dir=tmp_path / "none")
     assert str(tmp_path / "none" / "mnist") in message
-    assert "--config.data.download=True" in message
+    assert "prepare it with download=True" in message
     assert not (tmp_path / "none").exists()
 
 

@@ -84,7 +84,9 @@ def test_dsm_is_the_formula(sde):
     else:
         g2 = (0.1 + 19.9 * t) * (1 - alpha.ravel() ** 4 if isinstance(sde, SubVP) else 1)
     weighted = 0.5 * g2 * squares
-    found = jax.jit(lambda *a: [denoising_score_matching(score_fn, sde, *a, weighting) for weighting in (False, True)])
+    found = jax.jit(lambda *a: [
+        denoising_score_matching(score_fn, sde, *a, likelihood_weighting=weighting) for weighting in (False, True)
+    ])
     np.testing.assert_allclose(found(x, t, z), [plain.mean(), weighted.mean()], rtol=1e-4)
 
 
@@ -193,7 +195,7 @@ def test_dlsm_is_the_formula(power):
     sde = VE(0.05, 8.0)
     x_t, t, y, z, score, std = make_case(sde)
     g = numpy_outputs(make_parameters(), x_t, t, y)[2]
-    found = jax.jit(lambda *a: denoising_likelihood_score_matching(*a[:2], sde, *a[2:], power))(g, score, t, z)
+    found = jax.jit(lambda *a: denoising_likelihood_score_matching(*a[:2], sde, *a[2:], power=power))(g, score, t, z)
     assert found.shape == t.shape
     expected = numpy_dlsm(make_parameters(), x_t, t, y, z, score, std, power)
     np.testing.assert_allclose(found, expected, rtol=1e-4)
@@ -206,7 +208,7 @@ def test_dlsm_power_multiplies_by_the_noise_level():
 
     @jax.jit
     def find(score, t, z):
-        return [denoising_likelihood_score_matching(0 * z, score, sde, t, z, power) for power in (0.0, 0.5, 1.5)]
+        return [denoising_likelihood_score_matching(0 * z, score, sde, t, z, power=power) for power in (0.0, 0.5, 1.5)]
 
     losses = [np.asarray(values) for values in find(score, t, z)]
     np.testing.assert_allclose(losses[1], losses[0] * std, rtol=1e-4)
@@ -228,7 +230,7 @@ def test_dlsm_gradient_of_the_classifier(power):
 
     def loss(parameters):
         g = likelihood_score(classifier(parameters), *map(jnp.asarray, (x_t, t, y)))[2]
-        return denoising_likelihood_score_matching(g, score, sde, jnp.asarray(t), jnp.asarray(z), power).mean()
+        return denoising_likelihood_score_matching(g, score, sde, jnp.asarray(t), jnp.asarray(z), power=power).mean()
 
     with jax.enable_x64(True):
         grads = jax.jit(jax.grad(loss))(jax.tree.map(jnp.asarray, parameters))

@@ -79,7 +79,7 @@ def variant_run(name, options, batch, key):
         batch = batch | {"y_u": jnp.asarray(options.pop("y_u"))}
     if set(options["weights"]) <= set(LABELED) or options["weights"].get("temporal") == 0.0:
         batch = {"x": batch["x"], "y": batch["y"]}  # these need no unlabelled images
-    objective = Objective(SDE, tau=TAU, dlsm_power=POWER, temporal_delta=DELTA, prior=PRIOR, **options)
+    objective = Objective(sde=SDE, tau=TAU, dlsm_power=POWER, temporal_delta=DELTA, prior=PRIOR, **options)
     calls = []
 
     def loss_fn(parameters, slope, calls):
@@ -174,7 +174,7 @@ def test_weight_zero_is_no_term_and_needs_no_unlabelled_images(runs):
 
 
 def test_tiny_objective_is_hashable():
-    assert isinstance(hash(Objective(SDE, WEIGHTS)), int)
+    assert isinstance(hash(Objective(sde=SDE, weights=WEIGHTS)), int)
 
 
 # Labelled terms
@@ -332,7 +332,7 @@ def test_the_score_network_gets_no_gradient(runs):
 def test_views_at_tau_and_no_others_go_through_the_classifier_given_for_them():
     """Those of labelled and of unlabelled images; given the same classifier twice, every figure stays as it is."""
     weights = dict.fromkeys(("ce", "ce_tau", "pseudo", "prior", "temporal"), 1.0)
-    objective = Objective(SDE, weights, tau=TAU, threshold=0.5, prior=PRIOR)
+    objective = Objective(sde=SDE, weights=weights, tau=TAU, threshold=0.5, prior=PRIOR)
     batch, key = jax.tree.map(jnp.float32, BATCH), jax.random.key(0)
     batch |= {name: jnp.asarray(BATCH[name]) for name in ("y", "y_u")}
     seen = {"all": [], "others": [], "at tau": []}

@@ -11,7 +11,6 @@ from scoressl_jax.metrics.classification import (
     accuracy_all_noise,
     accuracy_area,
     accuracy_by_noise,
-    batched,
     calibration,
     class_table,
     diffuse,
@@ -34,28 +33,6 @@ def by_brightness(x, t):
 def unit_gradient(x, t, labels):
     """Norm 3 for label 1, norm 1 for label 0."""
     return np.zeros(x.shape) + (0.5 + labels).reshape(-1, 1, 1, 1)
-
-
-# Batches
-
-
-@pytest.mark.parametrize("count", [1, 4, 7, 8, 9])
-def test_padded_batches_give_what_one_batch_gives(count):
-    x, y = rng.normal(size=(count, 3)), rng.integers(0, 9, count)
-    sizes = []
-
-    def f(x, y):
-        sizes.append((len(x), len(y)))
-        return x.sum(1) * 10 + y
-
-    np.testing.assert_allclose(batched(f, 4, x, y), x.sum(1) * 10 + y)
-    assert set(sizes) == {(4, 4)}  # so that it compiles once
-    assert len(sizes) == -(-count // 4)
-
-
-def test_batches_keep_trailing_axes():
-    x = rng.normal(size=(5, 2, 3))
-    np.testing.assert_array_equal(batched(lambda x: 2 * x, 3, x), 2 * x)
 
 
 # Accuracy by noise level
@@ -86,15 +63,15 @@ def test_accuracy_all_noise_is_over_uniform_times_and_fixed_by_the_seed():
         seen.append(t)
         return np.stack([0.5 - t, t - 0.5], axis=-1)
 
-    found = accuracy_all_noise(early, SDE, IMAGES, 0 * LABELS, 20)
+    found = accuracy_all_noise(early, SDE, IMAGES, 0 * LABELS, batch=20)
     times = np.concatenate(seen)
     assert times.shape == (60,)
     assert found == pytest.approx((times < 0.5).mean())
     assert kstest(times, "uniform").pvalue > 0.01
 
-    first = [accuracy_all_noise(by_brightness, SDE, IMAGES, LABELS, batch) for batch in (60, 60, 7)]
+    first = [accuracy_all_noise(by_brightness, SDE, IMAGES, LABELS, batch=batch) for batch in (60, 60, 7)]
     assert len(set(first)) == 1  # whatever the batch size
-    others = {accuracy_all_noise(by_brightness, SDE, IMAGES, LABELS, 60, seed) for seed in range(1, 6)}
+    others = {accuracy_all_noise(by_brightness, SDE, IMAGES, LABELS, batch=60, seed=seed) for seed in range(1, 6)}
     assert len(others | {first[0]}) > 1
     assert 0.55 < first[0] < 0.97  # easy at low noise, a guess at sigma 50
 
@@ -106,7 +83,7 @@ def test_rows_of_accuracy_by_noise():
         calls.append(t[0])
         return by_brightness(x, t)
 
-    rows = accuracy_by_noise(predict, unit_gradient, SDE, IMAGES, LABELS, [0.0, 0.5, 1.0], 25)
+    rows = accuracy_by_noise(predict, unit_gradient, SDE, IMAGES, LABELS, times=[0.0, 0.5, 1.0], batch=25)
     assert [row["t"] for row in rows] == [0.0, 0.5, 1.0]
     np.testing.assert_allclose([row["sigma"] for row in rows], [0.01, np.sqrt(0.5), 50.0], rtol=1e-4)
     np.testing.assert_allclose(calls, [0.0] * 3 + [0.5] * 3 + [1.0] * 3)
@@ -126,7 +103,7 @@ def test_noise_differs_from_time_to_time():
         seen.append((np.asarray(x) - IMAGES / 255.0) / float(SDE.marginal(jnp.asarray(t))[1][0]))
         return by_brightness(x, t)
 
-    accuracy_by_noise(predict, unit_gradient, SDE, IMAGES, LABELS, [0.4, 0.6], 60)
+    accuracy_by_noise(predict, unit_gradient, SDE, IMAGES, LABELS, times=[0.4, 0.6], batch=60)
     for a, b in pairwise(seen):
         assert abs(np.corrcoef(a.ravel(), b.ravel())[0, 1]) < 0.3
 
@@ -200,5 +177,6 @@ def test_class_table_keeps_classes_that_do_not_occur():
 
 def test_compiled_predictions_work_too():
     predict = jax.jit(lambda x, t: jnp.stack([0.5 - x.mean((1, 2, 3)), x.mean((1, 2, 3)) - 0.5], -1))
-    clean = [accuracy_by_noise(f, unit_gradient, SDE, IMAGES, LABELS, [0.6], 60) for f in (predict, by_brightness)]
+    measured = dict(times=[0.6], batch=60)
+    clean = [accuracy_by_noise(f, unit_gradient, SDE, IMAGES, LABELS, **measured) for f in (predict, by_brightness)]
     assert clean[0] == clean[1]

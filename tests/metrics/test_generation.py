@@ -57,7 +57,7 @@ def compared(sets, k=3, convention="prdc", labels=True):
     images, extractor = images_of(np.concatenate([real, samples]))
     real_labels, sample_labels = own if labels else (None, None)
     return compare_samples(
-        extractor, (images[:60], real_labels), (images[60:], sample_labels), NAMES, k, convention
+        extractor, (images[:60], real_labels), (images[60:], sample_labels), NAMES, k=k, convention=convention
     )
 
 
@@ -147,8 +147,9 @@ def test_conventions_differ_at_the_edge_of_a_ball():
     """Points on a line, each at the distance of its neighbours' first neighbour."""
     line = np.arange(8.0)[:, None]
     images, extractor = images_of(np.concatenate([line, line + 1]))
+    sets = (images[:8], None), (images[8:], None)
     precision = [
-        compare_samples(extractor, (images[:8], None), (images[8:], None), (), 1, convention)[0]["precision"]
+        compare_samples(extractor, *sets, (), k=1, convention=convention)[0]["precision"]
         for convention in ("prdc", "guided_diffusion")
     ]
     # Samples 1..8: all but 8 lie on a real point; 8 lies at the edge of the ball of 7.
@@ -159,7 +160,7 @@ def test_conventions_differ_at_the_edge_of_a_ball():
 def test_too_few_images(real, samples):
     images, extractor = images_of(rng.normal(size=(30, 2)))
     with pytest.raises(UserError, match="^3 (real images|samples): k=3 nearest neighbours need more"):
-        compare_samples(extractor, (images[:real], None), (images[:samples], None), (), 3, "prdc")
+        compare_samples(extractor, (images[:real], None), (images[:samples], None), (), k=3, convention="prdc")
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -168,7 +169,7 @@ def test_features_that_are_not_finite(bad):
     features[25, 1] = bad
     images, extractor = images_of(features)
     with pytest.raises(UserError, match="1 of 10 features"):
-        compare_samples(extractor, (images[:20], None), (images[20:], None), (), 3, "prdc")
+        compare_samples(extractor, (images[:20], None), (images[20:], None), (), k=3, convention="prdc")
 
 
 def test_fid_of_shifted_and_scaled_gaussians():
@@ -184,7 +185,7 @@ def test_many_images_need_no_warning_and_features_alone_no_other_figures(sets, m
     for least, expected in ((46, [BIAS]), (45, [])):
         monkeypatch.setattr(generation, "BIASED_BELOW", least)
         extractor = Extractor("themselves", lambda features: {"pool": features})
-        block, warnings = compare_samples(extractor, (real, None), (samples, None), (), 3, "prdc")
+        block, warnings = compare_samples(extractor, (real, None), (samples, None), (), k=3, convention="prdc")
         assert warnings == expected
         assert not any(key.startswith(("is@", "sfid@")) for key in block)
 

@@ -32,7 +32,7 @@ def draw(count=12):
 @pytest.mark.parametrize("sde", PROCESSES, ids=repr)
 def test_exact_divergence(sde):
     x = draw()
-    found = jax.jit(lambda x: log_density(KEYS, score(ONE, sde), sde, x, "exact"))(x)
+    found = jax.jit(lambda x: log_density(KEYS, score(ONE, sde), sde, x, divergence="exact"))(x)
     difference = (np.asarray(found) - closed_form(sde, x)) / (16 * np.log(2))
     assert np.abs(difference).max() < 0.01  # bits per dimension
 
@@ -42,7 +42,7 @@ def test_hutchinson_has_the_right_mean(sde):
     """One image, a probe for each of 1,600 keys: unbiased, and the same probe from the same key."""
     x = np.repeat(draw(1), 1600, axis=0)
     keys = image_keys(jax.random.key(1), jnp.arange(1600))
-    run = jax.jit(lambda keys: log_density(keys, score(ONE, sde), sde, x, "hutchinson", 1e-4))
+    run = jax.jit(lambda keys: log_density(keys, score(ONE, sde), sde, x, divergence="hutchinson", tolerance=1e-4))
     found = np.asarray(run(keys))
     error = found.std() / np.sqrt(1600)
     assert error > 0
@@ -65,7 +65,7 @@ def test_one_call_of_the_network_gives_drift_and_divergence():
 def test_bits_per_dimension_of_grey_levels():
     """-log2 of the density of the 256 grey levels: the closed form at the centres of their cells, which are small."""
     sde, images = VP(), np.clip(np.round(draw() * 256 - 0.5), 0, 255).astype(np.uint8)
-    found = jax.jit(lambda images: bits_per_dim(KEYS, score(ONE, sde), sde, images, "exact"))(images)
+    found = jax.jit(lambda images: bits_per_dim(KEYS, score(ONE, sde), sde, images, divergence="exact"))(images)
     expected = 8 - closed_form(sde, (images + 0.5) / 256) / (16 * np.log(2))
     np.testing.assert_allclose(found, expected, atol=0.01)
     assert np.ptp(expected) > 0.3

@@ -1,5 +1,7 @@
 """Ladders, single solvers in the forms of their papers, and orders of convergence."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -39,7 +41,7 @@ def epsilon(x, alpha, std):
 
 
 def run(sde, steps, **options):
-    return np.asarray(jax.jit(lambda k: few_steps(k, gaussian_score(sde), sde, SHAPE, steps, **options))(KEYS))
+    return np.asarray(jax.jit(lambda k: few_steps(k, gaussian_score(sde), sde, SHAPE, steps=steps, **options))(KEYS))
 
 
 def start(sde, t=1.0):
@@ -52,7 +54,7 @@ def start(sde, t=1.0):
 @pytest.mark.parametrize("sde", PROCESSES, ids=repr)
 @pytest.mark.parametrize("schedule", ["time", "log_sigma", "karras"])
 def test_ladder(sde, schedule):
-    times = np.asarray(ladder(sde, 9, schedule, 0.8), np.float64)
+    times = np.asarray(ladder(sde, 9, schedule=schedule, t_init=0.8), np.float64)
     assert times.shape == (10,)
     assert times[0] == pytest.approx(0.8)
     assert times[-2] == pytest.approx(sde.sampling_eps)
@@ -68,7 +70,7 @@ def test_karras_ladder_is_the_published_one():
     sde = VE(0.002, 80.0)
     i = np.arange(18)
     expected = (80 ** (1 / 7) + i / 17 * (0.002 ** (1 / 7) - 80 ** (1 / 7))) ** 7
-    found = sde.marginal(ladder(sde, 18, "karras")[:-1])[1]
+    found = sde.marginal(ladder(sde, 18, schedule="karras")[:-1])[1]
     np.testing.assert_allclose(found, expected, rtol=1e-3)
 
 
@@ -85,7 +87,7 @@ def test_the_score_is_called_as_often_as_said(solver):
         jax.debug.callback(lambda: told.append(1))
         return gaussian_score(sde)(x, t)
 
-    jax.block_until_ready(few_steps(KEYS, counted, sde, SHAPE, 4, solver))
+    jax.block_until_ready(few_steps(KEYS, counted, sde, SHAPE, steps=4, solver=solver))
     jax.effects_barrier()
     assert len(told) == calls(solver, 4)
 
@@ -97,7 +99,7 @@ def test_the_score_is_called_as_often_as_said(solver):
 def test_ddim_on_vp(eta):
     """Song, Meng and Ermon 2021, eq. 12 and 16, in alpha_bar."""
     sde, steps = VP(), 5
-    alpha, std = levels(sde, np.asarray(ladder(sde, steps, "time"), np.float64))
+    alpha, std = levels(sde, np.asarray(ladder(sde, steps, schedule="time"), np.float64))
     x = start(sde)
     for i in range(steps):
         eps = epsilon(x, alpha[i], std[i])
@@ -111,7 +113,7 @@ def test_ddim_on_vp(eta):
 
 def test_ddim_on_ve_is_the_released_ancestral_step_at_eta_1():
     sde, steps = VE(0.02, 20.0), 5
-    _, std = levels(sde, np.asarray(ladder(sde, steps, "time"), np.float64))
+    _, std = levels(sde, np.asarray(ladder(sde, steps, schedule="time"), np.float64))
     x = start(sde)
     for i in range(steps):
         gap = std[i] ** 2 - std[i + 1] ** 2
@@ -124,7 +126,7 @@ def test_ddim_on_ve_is_the_released_ancestral_step_at_eta_1():
 def test_dpm_solver(sde):
     """Lu et al. 2022, algorithm 2 (2M), in alpha, sigma = std and lambda = log(alpha / std)."""
     steps = 6
-    alpha, std = levels(sde, np.asarray(ladder(sde, steps, "karras"), np.float64))
+    alpha, std = levels(sde, np.asarray(ladder(sde, steps, schedule="karras"), np.float64))
     x, before = start(sde), None
     for i in range(steps):
         x_0 = (x - std[i] * epsilon(x, alpha[i], std[i])) / alpha[i]
@@ -146,7 +148,7 @@ def r(lam, i):
 def test_heun_on_ve():
     """Karras et al. 2022, algorithm 1."""
     sde, steps = VE(0.02, 20.0), 6
-    _, std = levels(sde, np.asarray(ladder(sde, steps, "karras"), np.float64))
+    _, std = levels(sde, np.asarray(ladder(sde, steps, schedule="karras"), np.float64))
     x = start(sde)
     for i in range(steps):
         d = epsilon(x, 1.0, std[i])
@@ -175,8 +177,8 @@ def test_order_of_convergence(sde, solver, order):
     steps, errors = np.asarray([24, 48, 96]), []
     with jax.enable_x64(True):
         for n in steps:
-            draw = jax.jit(few_steps, static_argnums=(1, 2, 3, 4, 5, 6))
-            found = draw(KEYS, gaussian_score(sde), sde, SHAPE, int(n), solver, "log_sigma")
+            options = dict(steps=int(n), solver=solver, schedule="log_sigma")
+            found = jax.jit(partial(few_steps, score_fn=gaussian_score(sde), sde=sde, shape=SHAPE, **options))(KEYS)
             x = np.asarray(draw_prior(KEYS, sde, SHAPE, 1.0))
             errors.append(np.abs(np.asarray(found) - on_the_curve(sde, x, 1.0)).max())
     slope = np.polyfit(np.log(1 / (steps - 1)), np.log(errors), 1)[0]

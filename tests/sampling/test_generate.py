@@ -27,10 +27,17 @@ class Stop:
             raise KeyboardInterrupt
 
 
-def run(count, batch, seed=3, stop=None, gain=1.0):
-    labels = (np.arange(count) % 4).astype(np.int32)
-    parameters = {"gain": jnp.asarray(gain)}
-    return generate(lambda progress: sample, parameters, {"labels": labels}, batch, seed, stop or Stop())
+def run(count, batch, seed=3, stop=None, gain=1.0, first=0):
+    conditions = {"labels": (np.arange(count) % 4).astype(np.int32)}
+    return generate(
+        lambda progress: sample,
+        {"gain": jnp.asarray(gain)},
+        conditions,
+        batch=batch,
+        seed=seed,
+        stop=stop or Stop(),
+        first=first,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +58,34 @@ def test_batch_size_does_not_matter(whole, batch):
 
 def test_fewer_images_are_the_first_ones(whole):
     np.testing.assert_array_equal(run(5, 3), whole[:5])
+
+
+@pytest.mark.parametrize("batch", [1, 3, 4, 16])
+@pytest.mark.parametrize("first", [1, 4, 5, 10])
+def test_images_from_a_later_one_on_are_those_of_the_whole_draw(whole, first, batch):
+    """So a run whose count is raised keeps its first images."""
+    np.testing.assert_array_equal(run(11, batch, first=first), whole[first:], strict=True)
+
+
+def test_images_before_the_first_are_not_drawn(capsys):
+    drawn = []
+
+    def told(progress):
+        def sample_and_tell(parameters, keys, labels):
+            jax.debug.callback(lambda labels: drawn.extend(labels.tolist()), labels)
+            return sample(parameters, keys, labels)
+
+        return sample_and_tell
+
+    stop = Stop()
+    conditions = {"labels": np.arange(11, dtype=np.int32)}
+    generate(told, {"gain": jnp.asarray(1.0)}, conditions, batch=2, seed=0, stop=stop, first=7)
+    assert stop.checks == 2
+    jax.effects_barrier()
+    assert sorted(drawn) == [7, 8, 9, 10]
+    bar = [line for line in capsys.readouterr().out.split("\r") if line.strip()]
+    assert "7/11" in bar[0]
+    assert "11/11" in bar[-1]
 
 
 def test_images_and_seeds_differ(whole):
@@ -89,7 +124,7 @@ def test_the_bar_moves_inside_a_batch(capsys):
 
         return sample_and_tell
 
-    generate(told, {"gain": jnp.asarray(0.5)}, {"labels": np.zeros(11, np.int32)}, 8, 0, Stop())
+    generate(told, {"gain": jnp.asarray(0.5)}, {"labels": np.zeros(11, np.int32)}, batch=8, seed=0, stop=Stop())
     assert "11/11" in capsys.readouterr().out
     progress = Progress(11)
     progress.begin(8, 8)  # the last batch counts for the three images that are left
@@ -98,14 +133,18 @@ def test_the_bar_moves_inside_a_batch(capsys):
         assert progress.bar.n == n
 
 
+@pytest.mark.parametrize("first", [0, 1, 2])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_an_image_that_is_not_finite_is_an_error(value):
+def test_an_image_that_is_not_finite_is_an_error(value, first):
     def broken(parameters, keys, labels):
         return sample(parameters, keys, labels).at[:, 1, 1, 0].set(jnp.where(labels == 2, value, 0.0))
 
-    with pytest.raises(UserError, match=r"image 2 is not finite \(1 of 4") as error:
-        generate(lambda progress: broken, {"gain": jnp.ones(())}, {"labels": np.arange(4)}, 8, 0, Stop())
-    assert "config.sampling.scale" in str(error.value)
+    conditions = {"labels": np.arange(4)}
+    with pytest.raises(UserError, match=rf"image 2 is not finite \(1 of {4 - first}") as error:
+        generate(
+            lambda progress: broken, {"gain": jnp.ones(())}, conditions, batch=8, seed=0, stop=Stop(), first=first
+        )
+    assert "lower the scale" in str(error.value)
 
 
 def test_bytes_are_clipped_and_rounded():

@@ -43,7 +43,7 @@ def test_inpainting(sde):
     project = inpainting(sde, jnp.asarray(known), mask_of("right", (1, 2, 1)))
     corrected = dict(corrector="annealed_langevin", snr=0.3, corrector_steps=4)
     x = np.asarray(jax.jit(
-        lambda k: predictor_corrector(k, pair_score(sde), sde, (1, 2, 1), 150, **corrected, project=project)
+        lambda k: predictor_corrector(k, pair_score(sde), sde, (1, 2, 1), steps=150, **corrected, project=project)
     )(keys()))
     np.testing.assert_array_equal(x[:, 0, 0], known[:, 0, 0])
     slope, offset = np.polyfit(known[:, 0, 0, 0] - MEAN, x[:, 0, 1, 0] - MEAN, 1)
@@ -59,7 +59,7 @@ def test_the_hidden_part_is_denoised_at_the_end():
     sde, point = VE(0.01, 20.0), 0.7
     score_fn = lambda x, t: -(x - point) / sde.marginal(t)[1].reshape(-1, 1, 1, 1) ** 2  # noqa: E731
     project = inpainting(sde, jnp.full((COUNT, 1, 2, 1), point), mask_of("right", (1, 2, 1)))
-    x = predictor_corrector(keys(), score_fn, sde, (1, 2, 1), 20, corrector="none", project=project)
+    x = predictor_corrector(keys(), score_fn, sde, (1, 2, 1), steps=20, corrector="none", project=project)
     np.testing.assert_allclose(x, point, atol=1e-4)
 
 
@@ -68,7 +68,7 @@ def test_solvers_of_few_steps_take_the_hook(solver):
     sde, known = VP(), jnp.full((COUNT, 1, 2, 1), 0.2)
     project = inpainting(sde, known, mask_of("right", (1, 2, 1)))
     x = np.asarray(jax.jit(
-        lambda k: few_steps(k, pair_score(sde), sde, (1, 2, 1), 30, solver, eta=1.0, project=project)
+        lambda k: few_steps(k, pair_score(sde), sde, (1, 2, 1), steps=30, solver=solver, eta=1.0, project=project)
     )(keys()))
     np.testing.assert_array_equal(x[:, 0, 0], np.float32(0.2))
     # Drawn from 0.5 towards the known pixel, to 0.5 - 0.9 * 0.3 if the conditioning were exact.
@@ -81,7 +81,7 @@ def test_colorization(sde):
     images = MEAN + SPREAD * np.random.default_rng(1).normal(size=(COUNT, 1, 2, 3)).astype(np.float32)
     project = colorization(sde, jnp.asarray(images))
     x = np.asarray(jax.jit(
-        lambda k: predictor_corrector(k, pair_score(sde), sde, (1, 2, 3), 150, corrector="none", project=project)
+        lambda k: predictor_corrector(k, pair_score(sde), sde, (1, 2, 3), steps=150, corrector="none", project=project)
     )(keys()))
     np.testing.assert_allclose(x.mean(-1), images.mean(-1), atol=1e-4)
     colours, expected = x - x.mean(-1, keepdims=True), SPREAD * np.sqrt(2 / 3)

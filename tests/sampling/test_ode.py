@@ -17,7 +17,7 @@ def test_every_image_has_its_own_steps():
     """Decay at three rates: accuracy, calls, and no influence of a stiff neighbour."""
     rates = jnp.asarray([1.0, 3.0, 80.0])
     decay = lambda rates: lambda y, t: -rates[:, None] * y  # noqa: E731
-    run = jax.jit(lambda rates, y: solve(decay(rates), y, 0.0, 1.0, 1e-5))
+    run = jax.jit(lambda rates, y: solve(decay(rates), y, 0.0, 1.0, tolerance=1e-5))
     y, calls = run(rates, jnp.ones((3, 2)))
     np.testing.assert_allclose(y, np.exp(-np.asarray(rates))[:, None] * np.ones((3, 2)), atol=3e-5)
     assert calls[0] < calls[1] < calls[2]
@@ -33,7 +33,7 @@ def test_calls_are_counted_as_they_are_made():
         jax.debug.callback(lambda: told.append(1))
         return -3 * y
 
-    _, calls = jax.block_until_ready(solve(field, jnp.ones((1, 2)), 0.0, 1.0, 1e-5))
+    _, calls = jax.block_until_ready(solve(field, jnp.ones((1, 2)), 0.0, 1.0, tolerance=1e-5))
     jax.effects_barrier()
     assert len(told) == pytest.approx(int(calls[0]), abs=1)
 
@@ -42,7 +42,7 @@ def test_calls_are_counted_as_they_are_made():
 def test_decoding_against_scipy(sde):
     """The same ODE written again in float64 NumPy from the process's formulas, solved by LSODA."""
     x = np.asarray(draw_prior(image_keys(jax.random.key(0), jnp.arange(3)), sde, (9,), 1.0))
-    found, _ = jax.jit(lambda x: flow(score(TWO, sde), sde, x, 1.0, sde.sampling_eps, 1e-6))(x)
+    found, _ = jax.jit(lambda x: flow(score(TWO, sde), sde, x, 1.0, sde.sampling_eps, tolerance=1e-6))(x)
 
     def slope(t, x):
         if isinstance(sde, VE):
@@ -67,8 +67,8 @@ def test_decoding_against_scipy(sde):
 @pytest.mark.parametrize("sde", PROCESSES, ids=repr)
 def test_encoding_then_decoding_returns_the_image(sde):
     x = 0.4 + 0.3 * np.random.default_rng(0).normal(size=(4, *SHAPE)).astype(np.float32)
-    there = jax.jit(lambda x: flow(score(TWO, sde), sde, x, sde.sampling_eps, 1.0, 1e-6)[0])(x)
-    back = jax.jit(lambda x: flow(score(TWO, sde), sde, x, 1.0, sde.sampling_eps, 1e-6)[0])(there)
+    there = jax.jit(lambda x: flow(score(TWO, sde), sde, x, sde.sampling_eps, 1.0, tolerance=1e-6)[0])(x)
+    back = jax.jit(lambda x: flow(score(TWO, sde), sde, x, 1.0, sde.sampling_eps, tolerance=1e-6)[0])(there)
     assert np.abs(np.asarray(there) - x).max() > 0.3
     np.testing.assert_allclose(back, x, atol=2e-3)
 
@@ -78,10 +78,10 @@ def test_samples_end_with_the_denoised_image():
     sde, point = VP(), 0.7
     point_score = lambda x, t: -(x - sde.marginal(t)[0][:, None] * point) / sde.marginal(t)[1][:, None] ** 2  # noqa: E731
     keys = image_keys(jax.random.key(0), jnp.arange(4))
-    np.testing.assert_allclose(ode_sampler(keys, point_score, sde, (3,), 1e-4), point, atol=1e-4)
+    np.testing.assert_allclose(ode_sampler(keys, point_score, sde, (3,), tolerance=1e-4), point, atol=1e-4)
 
 
 def test_too_many_steps_give_nan():
     wild = lambda y, t: jnp.where(t[:, None] > 0.5, 1e6 * jnp.sin(1e9 * t[:, None] * y), y)  # noqa: E731
-    y, _ = jax.jit(lambda y: solve(wild, y, 0.0, 1.0, 1e-7))(jnp.ones((1, 1)))
+    y, _ = jax.jit(lambda y: solve(wild, y, 0.0, 1.0, tolerance=1e-7))(jnp.ones((1, 1)))
     assert np.isnan(y).all()

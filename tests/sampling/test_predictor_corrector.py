@@ -88,7 +88,8 @@ def test_samples_of_gaussian_data(sde, predictor, corrections):
 
     corrector = "langevin" if corrections else "none"
     x = np.asarray(jax.jit(lambda k: predictor_corrector(
-        k, gaussian_score(sde), sde, shape, steps, predictor, corrector, snr, corrections
+        k, gaussian_score(sde), sde, shape,
+        steps=steps, predictor=predictor, corrector=corrector, snr=snr, corrector_steps=corrections,
     ))(keys(count)))
     assert x.shape == (count, *shape)
     error = std / np.sqrt(x.size)
@@ -109,7 +110,8 @@ def test_one_step_of_each_predictor(sde):
     x, score, z = rng.normal(size=(3, 2, 2, 2, 1))
     t, dt = np.asarray([0.3, 0.8]), 0.01
     predictors = ("reverse_diffusion", "euler_maruyama", "none", "ancestral")
-    found = jax.jit(lambda *a: [predict(sde, *a, predictor) for predictor in predictors])(score, x, t, dt, z)
+    step = jax.jit(lambda *a: [predict(sde, *a, predictor=predictor) for predictor in predictors])
+    found = step(score, x, t, dt, z)
     for i in range(2):
         (alpha, std, beta, g2, noise), (a_next, std_next, *_) = (numpy_process(sde, s, dt) for s in (t[i], t[i] - dt))
         # The posterior of x_(t - dt) given x_t and x_0, by Bayes' rule for Gaussians: x_t = r x_(t - dt) + noise of q.
@@ -136,7 +138,7 @@ def test_one_langevin_step(sde, alphas):
     """eps = 2 alpha (snr |z| / |s|)^2 with each image's own norms; alpha = 1 - beta dt for VP."""
     rng = np.random.default_rng(1)
     x, score, z = rng.normal(size=(3, 2, 2, 2, 1)) * np.asarray([1.0, 5.0]).reshape(2, 1, 1, 1)
-    find = jax.jit(lambda *a: correct(sde, *a, "langevin", 0.16))
+    find = jax.jit(lambda *a: correct(sde, *a, corrector="langevin", snr=0.16))
     found = find(score, x, np.asarray([0.3, 0.8]), 0.01, z)
     for i in range(2):
         eps = 2 * alphas[i] * (0.16 * np.linalg.norm(z[i]) / np.linalg.norm(score[i])) ** 2
@@ -165,7 +167,7 @@ def test_correction_comes_before_prediction_and_the_last_noise_is_left_out():
         x = mean + np.sqrt(step) * next(noise)
 
     found = jax.jit(lambda k: predictor_corrector(
-        k, gaussian_score(sde), sde, shape, steps, snr=snr, corrector_steps=corrections
+        k, gaussian_score(sde), sde, shape, steps=steps, snr=snr, corrector_steps=corrections
     ))(k)
     np.testing.assert_allclose(np.reshape(found, (2, 2)), mean, rtol=2e-3, atol=1e-3)
 
@@ -175,7 +177,8 @@ def test_other_correctors(corrector, norms):
     """eps = 2 alpha (snr std)^2, and eps = 2 alpha (snr mean |z| / mean |s|)^2 as the released code has them."""
     sde, t, dt, snr = VP(), np.asarray([0.3, 0.8]), 0.01, 0.2
     x, score, z = np.random.default_rng(2).normal(size=(3, 2, 2, 2, 1))
-    found = jax.jit(lambda *a: correct(sde, *a, corrector, snr, norms))(score, x, t, dt, z)
+    options = dict(corrector=corrector, snr=snr, norms=norms)
+    found = jax.jit(lambda *a: correct(sde, *a, **options))(score, x, t, dt, z)
     norm = lambda y: np.linalg.norm(y.reshape(2, -1), axis=1).mean()  # noqa: E731
     for i in range(2):
         _, std, beta, *_ = numpy_process(sde, t[i], dt)
@@ -189,7 +192,8 @@ def test_other_correctors(corrector, norms):
 def test_few_steps_leave_no_noise(sde, predictor):
     """Data that are one point come back as that point, however long the steps."""
     score_fn = lambda x, t: -(x - sde.marginal(t)[0][:, None] * M) / sde.marginal(t)[1][:, None] ** 2  # noqa: E731
-    draw = jax.jit(lambda k: predictor_corrector(k, score_fn, sde, (3,), 50, predictor, "none"))
+    options = dict(steps=50, predictor=predictor, corrector="none")
+    draw = jax.jit(lambda k: predictor_corrector(k, score_fn, sde, (3,), **options))
     np.testing.assert_allclose(draw(keys(20)), M, atol=1e-3)
 
 
@@ -217,8 +221,8 @@ def test_guided_samples_are_of_the_requested_component(sde):
 
     @jax.jit
     def run(k, scale):
-        guided = guided_score(score_fn, lambda x, t: (log_joint(x, t), x), labels, scale)
-        return predictor_corrector(k, guided, sde, (2, 2, 1), 80, corrector="none")
+        guided = guided_score(score_fn, lambda x, t: (log_joint(x, t), x), labels, scale=scale)
+        return predictor_corrector(k, guided, sde, (2, 2, 1), steps=80, corrector="none")
 
     guided, free = (np.asarray(run(keys(200), scale)).reshape(200, 4) for scale in (1.0, 0.0))
     target = np.where(np.arange(200) % 2 == 0, 1.0, -1.0)
@@ -238,7 +242,7 @@ def coupled_score(x, t):
 @pytest.fixture(scope="module")
 def draw():
     sde = VE(0.02, 9.0)
-    return jax.jit(lambda k: predictor_corrector(k, coupled_score, sde, SHAPE, 6))
+    return jax.jit(lambda k: predictor_corrector(k, coupled_score, sde, SHAPE, steps=6))
 
 
 def test_an_image_depends_on_its_key_alone(draw):

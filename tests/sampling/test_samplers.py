@@ -19,11 +19,11 @@ COUNT = 360
 
 
 def chain(steps=400, **options):
-    return lambda *a: predictor_corrector(*a, steps, **options)
+    return lambda *a: predictor_corrector(*a, steps=steps, **options)
 
 
 def few(steps, **options):
-    return lambda *a: few_steps(*a, steps, **options)
+    return lambda *a: few_steps(*a, steps=steps, **options)
 
 
 SAMPLERS = {
@@ -38,7 +38,7 @@ SAMPLERS = {
     "ddim, eta 1, even times": few(600, solver="ddim", schedule="time", eta=1.0),
     "dpm_solver": few(60, solver="dpm_solver"),
     "heun": few(60, solver="heun"),
-    "ode": lambda *a: ode_sampler(*a, 1e-4),
+    "ode": lambda *a: ode_sampler(*a, tolerance=1e-4),
 }
 ONE, TWO = make_mixture(apart=0.0), make_mixture()
 LABELS = jnp.arange(COUNT) % 2
@@ -57,7 +57,7 @@ def drawn():
             def run(keys, means, scale):
                 mixture = make_mixture()
                 mixture = type(mixture)(mixture.weights, means, mixture.axes, mixture.spreads)
-                guided = guided_score(score(mixture, sde), classifier(mixture, sde), LABELS, scale)
+                guided = guided_score(score(mixture, sde), classifier(mixture, sde), LABELS, scale=scale)
                 return SAMPLERS[name](keys, guided, sde, SHAPE)
 
             keys = image_keys(jax.random.key(7), jnp.arange(COUNT))

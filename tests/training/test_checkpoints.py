@@ -9,7 +9,9 @@ from scoressl_jax.errors import UserError
 from scoressl_jax.training.checkpoints import Checkpoints
 from scoressl_jax.training.state import init_state, make_optimizer
 
-OPTIMIZER = make_optimizer(1e-3, 0.0, 0, 1.0, "constant", 100)
+OPTIMIZER = make_optimizer(
+    learning_rate=1e-3, weight_decay=0.0, warmup=0, clip=1.0, schedule="constant", steps=100
+)
 
 
 def make_state(step, size=64):

@@ -5,14 +5,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from scoressl_jax.devices import device_mesh
 from scoressl_jax.errors import Diverged, Interrupted
 from scoressl_jax.training.loop import Job, train
 from scoressl_jax.training.metrics import read_metrics
 from scoressl_jax.training.state import init_state, make_optimizer
-from scoressl_jax.training.step import device_mesh, make_multi_update, make_update
+from scoressl_jax.training.step import make_multi_update, make_update
 
 STEPS = 60
-OPTIMIZER = make_optimizer(0.05, 0.0, 5, 1.0, "constant", STEPS)
+OPTIMIZER = make_optimizer(
+    learning_rate=0.05, weight_decay=0.0, warmup=5, clip=1.0, schedule="constant", steps=STEPS
+)
 
 
 class Never:
@@ -61,7 +64,7 @@ def make_job(update=None, **changes):
         init_state=lambda: init_state({"w": jnp.zeros(3)}, OPTIMIZER),
         arrays={"x": x, "y": x @ np.array([1.0, -2.0, 0.5], np.float32)},
         frozen=(), pools={"x": np.arange(32)}, batch_sizes={"x": 8}, steps=STEPS, seed=0,
-        steps_per_call=10, checkpoint_every=20, max_rollbacks=0, rate="score.learning_rate",
+        steps_per_call=10, checkpoint_every=20, max_rollbacks=0, remedy="lower the learning rate",
     )  # fmt: skip
     return Job(**(fields | changes))
 
@@ -119,8 +122,9 @@ def test_a_finished_stage_is_left_alone(tmp_path, straight, snapshot):
 
 def test_divergence_names_step_and_terms_and_keeps_the_last_good_checkpoint(straight, tmp_path):
     update = poisoned(make_job().update, at=34, attempts=1)
-    with pytest.raises(Diverged, match=r"stage score .* step 34: not finite: loss; .* step 20"):
+    with pytest.raises(Diverged, match=r"stage score .* step 34: not finite: loss; .* step 20") as end:
         train(make_job(update), tmp_path, Never())
+    assert str(end.value).endswith("is kept; lower the learning rate, in a new workdir")
     assert steps_of(tmp_path) == [10, 20, 30], "the call with the fault is not logged"
     assert sorted(path.name for path in (tmp_path / "checkpoints" / "score").iterdir()) == ["0", "20"]
     assert_equal(train(make_job(), tmp_path, Never()), straight[0])

@@ -4,9 +4,10 @@ import numpy as np
 import optax
 import pytest
 
+from scoressl_jax.devices import device_mesh
 from scoressl_jax.models.layers import FourierEmbedding
 from scoressl_jax.training.state import init_state, make_optimizer
-from scoressl_jax.training.step import batch_indices, device_mesh, grads_of_runs, make_multi_update, make_update
+from scoressl_jax.training.step import batch_indices, grads_of_runs, make_multi_update, make_update
 
 POOL = np.asarray([3, 5, 8, 13, 21, 34, 55])
 
@@ -87,8 +88,14 @@ def numpy_training(indices, schedule):
         yield w, ema, (error**2).sum(-1).mean(), norm, np.abs(error).max()
 
 
+def optimizer_of(schedule="constant"):
+    return make_optimizer(
+        learning_rate=RATE, weight_decay=DECAY, warmup=WARMUP, clip=CLIP, schedule=schedule, steps=STEPS
+    )
+
+
 def make_run(schedule="constant", loss_fn=loss_fn, make_batch=make_batch):
-    optimizer = make_optimizer(RATE, DECAY, WARMUP, CLIP, schedule, STEPS)
+    optimizer = optimizer_of(schedule)
     update = make_update(loss_fn, make_batch, optimizer, EMA)
     return update, init_state({"w": jnp.asarray([0.3, -0.7])}, optimizer)
 
@@ -154,7 +161,9 @@ def test_frequencies_of_noise_embeddings_stay_as_drawn():
         h = layer.apply({"params": params["embedding"]}, x) @ jax.lax.stop_gradient(params["kernel"])
         return (h**2).sum(), {}
 
-    optimizer = make_optimizer(0.1, 0.5, 1, 1.0, "constant", 10)
+    optimizer = make_optimizer(
+        learning_rate=0.1, weight_decay=0.5, warmup=1, clip=1.0, schedule="constant", steps=10
+    )
     update = make_update(loss_fn, lambda *_: None, optimizer, 0.9)
     state, _ = jax.jit(update)(init_state(params, optimizer), 0, 0, 0, jax.random.key(0))
     np.testing.assert_array_equal(state.params["embedding"]["W"], params["embedding"]["W"])
@@ -182,7 +191,7 @@ def test_many_updates_are_single_updates():
 
 
 def test_a_state_starts_with_its_own_average():
-    optimizer = make_optimizer(RATE, DECAY, WARMUP, CLIP, "constant", STEPS)
+    optimizer = optimizer_of()
     state = init_state({"w": jnp.ones(2)}, optimizer)
     assert state.step == state.attempt == 0
     np.testing.assert_array_equal(state.ema_params["w"], 1)

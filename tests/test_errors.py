@@ -1,0 +1,108 @@
+"""Every way in which a command ends is an exit code, and every early one a line on stderr."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from scoressl_jax.errors import Diverged, Interrupted, UserError, exit_code_of, one_line
+
+
+def ends_with(error):
+    """A command that raises `error`."""
+
+    def command(argv):
+        raise error
+
+    return command
+
+
+def line_of(capfd):
+    """The one line on stderr; nothing is on stdout."""
+    said = capfd.readouterr()
+    assert said.out == ""
+    assert said.err.endswith("\n")
+    lines = said.err.splitlines()
+    assert len(lines) == 1, lines
+    return lines[0]
+
+
+@pytest.mark.parametrize("code", [0, 2, 75])
+def test_a_command_that_returns_gives_its_own_code_and_says_nothing(code, tmp_path, capfd):
+    given = []
+    assert exit_code_of(lambda argv: given.append(argv) or code, ["a", "--b"], tmp_path) == code
+    assert given == [["a", "--b"]]
+    assert capfd.readouterr() == ("", "")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (UserError("images.npz lacks x_train:\n  save it"), 2),
+        (Diverged("step 7: not finite: loss"), 3),
+        (Interrupted("stopped at step 7:\nrun the same command again"), 75),
+    ],
+    ids=["user error", "diverged", "interrupted"],
+)
+def test_an_end_that_is_told_is_its_message_on_one_line_with_a_code_of_its_own(error, code, tmp_path, capfd):
+    assert exit_code_of(ends_with(error), [], tmp_path) == code
+    assert line_of(capfd) == f"scoressl_jax: {' '.join(str(error).split())}"
+    assert not list(tmp_path.iterdir()), "only a fault of ours leaves a traceback"
+
+
+def test_control_c_in_a_command_that_writes_at_its_end(tmp_path, capfd):
+    assert exit_code_of(ends_with(KeyboardInterrupt()), [], tmp_path) == 75
+    assert line_of(capfd) == "scoressl_jax: stopped, nothing written"
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("two\nlines"), RuntimeError(""), MemoryError(), KeyError("name"), ZeroDivisionError("x" * 900)]
+)
+def test_a_fault_of_ours_is_one_line_and_a_traceback_in_error_txt(error, tmp_path, capfd):
+    folder = tmp_path / "not" / "yet" / "there"
+    assert exit_code_of(ends_with(error), [], folder) == 1
+    said = line_of(capfd)
+    assert said.startswith(f"scoressl_jax: a fault of ours, {type(error).__name__}: {one_line(error)[:200]} (")
+    assert said.endswith(f"(traceback in {folder / 'error.txt'})")
+    assert len(said) < 300 + len(str(folder))
+    traceback = (folder / "error.txt").read_text()
+    assert traceback.startswith("Traceback (most recent call last):")
+    assert "raise error" in traceback
+    assert type(error).__name__ in traceback.splitlines()[-len(str(error).splitlines()) or -1]
+
+
+def test_a_later_fault_takes_the_place_of_the_one_before(tmp_path, capfd):
+    for words in ("the first", "the second"):
+        assert exit_code_of(ends_with(ValueError(words)), [], tmp_path) == 1
+        assert words in line_of(capfd)
+    assert "the second" in (tmp_path / "error.txt").read_text()
+    assert "the first" not in (tmp_path / "error.txt").read_text()
+
+
+def test_where_no_traceback_can_be_kept_the_line_does_not_say_that_one_is(tmp_path, capfd):
+    (tmp_path / "file").write_text("no folder")
+    assert exit_code_of(ends_with(ValueError("words")), [], tmp_path / "file") == 1
+    said = line_of(capfd)
+    assert said.startswith("scoressl_jax: a fault of ours, ValueError: words (")
+    assert "its traceback cannot be written to" in said
+    assert str(tmp_path / "file" / "error.txt") in said
+    assert (tmp_path / "file").read_text() == "no folder"
+
+
+def test_the_text_on_one_line():
+    assert one_line("  a\n b\t\tc \r\n") == "a b c"
+    assert one_line(UserError("a\n\nb")) == "a b"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_before_a_run_takes_over_a_signal_ends_the_process_at_once(number):
+    program = (
+        "import os; from scoressl_jax.errors import leave_at_signals; leave_at_signals(); "
+        f"os.kill(os.getpid(), {int(number)}); print('still here')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (75, "")
+    assert done.stderr == "scoressl_jax: stopped where nothing is to be saved: run the same command again\n"
