@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from scoressl_jax.commands.run import load_config, parse
 from scoressl_jax.data.dataset import make_dataset
 from scoressl_jax.errors import UserError
-from scoressl_jax.main import load_config, parse
 
 ROOT = Path(__file__).resolve().parent.parent
 FILES = {path.stem: path for path in sorted((ROOT / "configs").glob("*.py"))}

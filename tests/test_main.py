@@ -7,9 +7,10 @@ import time
 
 import pytest
 
-from scoressl_jax.experiment import pipeline
-from scoressl_jax.experiment.config import default_config
-from scoressl_jax.main import parse, use_cores
+from scoressl_jax.commands import run as command
+from scoressl_jax.commands.run import parse
+from scoressl_jax.devices import use_cores
+from scoressl_jax.experiment.config import default_config, per_device
 
 TINY = "--config=tests/tiny.py"
 
@@ -73,9 +74,16 @@ MISTAKES = {
     "no path": (["--config.data.name=npz"], ["data.path"]),
     "path that is not there": (["--config.data.name=npz", "--config.data.path=/nowhere/x.npz"], ["/nowhere/x.npz"]),
     "changed field": (
-        ["--config.score.steps=401"],
-        ["config.score.steps", "400", "401", "checkpoints/score", "checkpoints/classifier", "samples/samples.npz"],
+        ["--config.score.warmup=6"],
+        ["config.score.warmup", "5", "6", "checkpoints/score", "checkpoints/classifier", "samples/samples.npz"],
     ),
+    "fewer steps": (["--config.score.steps=399"], ["config.score.steps", "400", "399", "delete checkpoints/score"]),
+    "more steps than the schedule was made for": (
+        ["--config.score.steps=401"],
+        ["config.score.steps", "400", "401", "its cosine schedule has run to its end", "--config.score.init_from=run:"],
+    ),
+    "nothing to begin with": (["--config.score.warm_start=True"], ["score.warm_start", "score.init_from"]),
+    "a class that is not there": (["--config.sampling.classes=('3','x')"], ["config.sampling.classes", "'x'", "3"]),
     "changed later field": (["--config.sampling.scale=0.5"], ["config.sampling.scale", "0.5", "samples/samples.npz"]),
 }
 
@@ -96,6 +104,21 @@ def test_a_later_change_asks_to_delete_only_what_depends_on_it(run, tiny, call_m
     _, line = call_main(*tiny, f"--workdir={run}", "--config.sampling.scale=0.5")
     assert "checkpoints/score" not in line
     assert "checkpoints/classifier" not in line
+
+
+@pytest.mark.parametrize(
+    ("flag", "words"),
+    [
+        ("data.num_positive=5", ["data.num_positive is 5", "config.regime ssl does not read it", "choose pu"]),
+        ("sampling.eta=0.5", ["sampling.eta is 0.5", "predictor_corrector does not read it", "choose ddim"]),
+    ],
+)
+def test_a_field_that_nothing_reads(flag, words, call_main, tmp_path):
+    code, line = call_main(TINY, f"--workdir={tmp_path / 'run'}", f"--config.{flag}")
+    assert code == 2
+    for word in words:
+        assert word in line
+    assert not (tmp_path / "run").exists()
 
 
 def test_mistakes_as_processes(program, run, tiny, snapshot):
@@ -144,7 +167,7 @@ def test_each_core_is_a_device_with_threads_to_spare(given, batch, devices, flag
     monkeypatch.delenv("JAX_COORDINATOR_ADDRESS", raising=False)
     config = default_config()
     config.score.batch_size = batch
-    use_cores(config)
+    use_cores(per_device(config))
     assert asked == devices
     assert os.environ["XLA_FLAGS"] == flags
     assert os.environ.get("NPROC", "") == threads
@@ -157,10 +180,11 @@ def test_config_file_faults(call_main, tmp_path):
         "syntax.py": ("def get_config(:", "SyntaxError"),
         "raises.py": ("def get_config():\n    return 1 / 0", "ZeroDivisionError"),
         "unknown.py": (
-            "from scoressl_jax.config import default_config as d\ndef get_config():\n    c = d()\n"
+            "from scoressl_jax.experiment.config import default_config as d\ndef get_config():\n    c = d()\n"
             "    c.score.stepz = 3\n    return c",
             "stepz",
         ),
+        "old.py": ("from scoressl_jax.config import default_config", "it is scoressl_jax.experiment.config now"),
         "none.py": ("def get_config():\n    pass", "ConfigDict"),
         "empty.py": ("", "get_config"),
         "notes.txt": ("not a program", "SyntaxError"),
@@ -221,14 +245,20 @@ def test_help_needs_nothing(capfd):
     from scoressl_jax.main import main
 
     assert main(["--help"]) == 0
-    assert "--config=FILE" in capfd.readouterr().out
+    said = capfd.readouterr().out
+    assert "--config=FILE" in said
+    for mode in ("run", "check", "train_score", "train_classifier", "sample", "evaluate", "report"):
+        assert f"\n  {mode} " in said
+    assert "--config.score.steps=900\n      updates [greater than 0]" in said
+    assert "--config.sampling.task='none'\n" in said
+    assert "[one of none, inpainting, colorization]" in said
 
 
 def test_a_fault_of_ours_keeps_its_traceback(call_main, monkeypatch, tmp_path):
     def fail(*_):
         raise RuntimeError("no such luck\nsecond line")
 
-    monkeypatch.setattr(pipeline, "execute", fail)
+    monkeypatch.setattr(command, "execute", fail)
     code, line = call_main(TINY, f"--workdir={tmp_path / 'run'}")
     assert code == 1
     assert "no such luck" in line

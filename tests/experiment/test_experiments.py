@@ -3,14 +3,15 @@
 import pytest
 from experiments import EXPERIMENTS, FILES, PATHS, PRESETS, ROOT, SETS, command_of, images
 
+from scoressl_jax.commands.run import kind_of, load_config, parse
 from scoressl_jax.data import tfds
 from scoressl_jax.errors import UserError
 from scoressl_jax.experiment import build
-from scoressl_jax.experiment.checks import validate
-from scoressl_jax.experiment.config import default_config
+from scoressl_jax.experiment.config import default_config, validate
 from scoressl_jax.experiment.fields import get
-from scoressl_jax.main import load_config, module_of, parse
+from scoressl_jax.experiment.images import IMAGES
 from scoressl_jax.models.ncsnpp import NCSNpp
+from scoressl_jax.studies.moons.study import MOONS
 
 pytestmark = pytest.mark.usefixtures("at_root")
 
@@ -44,9 +45,8 @@ def test_every_preset_can_be_chosen_and_the_first_is_the_default(name):
 
 def test_moons_are_the_only_experiment_of_another_kind():
     others = {path.stem for path in (ROOT / "configs").glob("*.py")} - PATHS.keys()
-    assert [module_of(load_config(f"configs/{name}.py"), "config").__name__ for name in others] == [
-        "scoressl_jax.moons.config"
-    ]
+    assert [kind_of(load_config(f"configs/{name}.py")) for name in others] == [MOONS]
+    assert all(kind_of(load_config(f"configs/{name}.py")) is IMAGES for name in PATHS)
 
 
 LABELS = {  # labelled and unlabelled images, as the papers have them

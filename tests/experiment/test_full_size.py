@@ -4,9 +4,9 @@ import jax
 import numpy as np
 import pytest
 
+from scoressl_jax.commands.run import load_config
 from scoressl_jax.experiment import build, jobs
-from scoressl_jax.experiment.runs import parameter_count
-from scoressl_jax.main import load_config
+from scoressl_jax.experiment.run import parameter_count
 
 
 @pytest.mark.slow
@@ -23,7 +23,7 @@ def test_a_step_of_the_classifier_beside_the_deep_score_network(tmp_path, monkey
     experiment = build.build(config)
 
     # Drawn leaf by leaf in NumPy: compiling the initialisers of 963 arrays would take a minute.
-    inputs = jobs.example_inputs(experiment)
+    inputs = experiment.example_inputs()
     shapes = jax.eval_shape(experiment.score_network.init, jax.random.key(0), *inputs)
     score_params = jax.tree.map(lambda s: rng.normal(0, 0.05, s.shape).astype(np.float32), shapes)
     assert parameter_count(score_params) == 107_587_075
