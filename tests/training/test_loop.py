@@ -120,6 +120,14 @@ def test_a_finished_stage_is_left_alone(tmp_path, straight, snapshot):
     assert snapshot(tmp_path) == before
 
 
+@pytest.mark.parametrize("steps", [20, 37])
+def test_more_steps_go_on_from_the_last_checkpoint(steps, straight, tmp_path):
+    train(make_job(steps=steps), tmp_path, Never())
+    assert_equal(train(make_job(), tmp_path, Never()), straight[0])
+    assert steps_of(tmp_path)[-1] == STEPS
+    assert steps_of(tmp_path) == sorted(set(steps_of(tmp_path)))
+
+
 def test_divergence_names_step_and_terms_and_keeps_the_last_good_checkpoint(straight, tmp_path):
     update = poisoned(make_job().update, at=34, attempts=1)
     with pytest.raises(Diverged, match=r"stage score .* step 34: not finite: loss; .* step 20") as end:

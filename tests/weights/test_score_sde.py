@@ -11,11 +11,12 @@ import pytest
 from flax.serialization import msgpack_serialize
 
 from scoressl_jax.commands.import_weights import main as convert
+from scoressl_jax.commands.run import parse
 from scoressl_jax.errors import UserError
-from scoressl_jax.experiment import build
 from scoressl_jax.experiment.config import default_config
 from scoressl_jax.experiment.init_from import load
-from scoressl_jax.main import parse
+from scoressl_jax.experiment.networks import build_score_network
+from scoressl_jax.experiment.process import build_sde
 from scoressl_jax.models.ncsnpp import NCSNpp
 from scoressl_jax.models.scaling import ScoreNetwork
 from scoressl_jax.weights.fit import Weights, check, misfits
@@ -34,8 +35,8 @@ def small_config(**fields):
     return config
 
 
-def shapes_of(network):
-    inputs = jax.ShapeDtypeStruct((1, *SHAPE), np.float32), jax.ShapeDtypeStruct((1,), np.float32)
+def shapes_of(network, shape=SHAPE):
+    inputs = jax.ShapeDtypeStruct((1, *shape), np.float32), jax.ShapeDtypeStruct((1,), np.float32)
     return jax.eval_shape(network.init, jax.random.key(0), *inputs)
 
 
@@ -69,7 +70,7 @@ def released(body):
 
 @pytest.fixture(scope="module")
 def network():
-    return build.build_score_network(small_config())
+    return build_score_network(small_config())
 
 
 @pytest.fixture(scope="module")
@@ -191,14 +192,14 @@ def test_what_a_torch_file_tells(golden):
     assert weights.step == 1234
     if options["scale_by_sigma"]:
         assert weights.noise == pytest.approx((options["sigma_min"], options["sigma_max"]))
-    assert misfits(weights.ema_params, build.build_score_network(config), (32, 32, 3)) == []
+    assert misfits(weights.ema_params, shapes_of(build_score_network(config), (32, 32, 3))) == []
 
 
 @pytest.mark.parametrize("which", ["score_model", "score_ema"])
 def test_scores_are_those_of_the_original_network(golden, which):
     path, options, reference = golden
     weights, config = golden_config(path, options)
-    network, sde = build.build_score_network(config), build.build_sde(config)
+    network, sde = build_score_network(config), build_sde(config)
     params = weights.params if which == "score_model" else weights.ema_params
     x, t, expected = reference["x_t"], reference["t"], reference[which]
     log_sigma, factor = sde.log_sigma(t), 1.0
@@ -223,7 +224,16 @@ def complaint(call, *arguments):
 
 
 def checked(weights, config, network):
-    check(weights, "source", config.score, [16, 8], NOISE, network, SHAPE)
+    check(
+        weights,
+        source="source",
+        block="config.score",
+        fields=config.score,
+        resolutions=[16, 8],
+        noise=NOISE,
+        network=network,
+        image_shape=SHAPE,
+    )
 
 
 def weights_of(params, scalings=("sigma",), noise=None, **changes):
@@ -261,7 +271,7 @@ def test_every_key_that_differs_is_named(network, params):
 
 def test_noise_levels_beyond_those_of_the_training_are_refused(network, params):
     message = complaint(checked, weights_of(params[0], noise=(0.01, 10.0)), small_config(), network)
-    assert "trained on noise levels 0.01 to 10, config.sde has 0.01 to 50" in message
+    assert "trained on noise levels 0.01 to 10, the process has 0.01 to 50" in message
 
 
 # Bad files
@@ -332,7 +342,7 @@ def test_converted_once_it_is_a_run(flax_file, params, tmp_path, capsys):
     assert_same_tree(weights.ema_params, params[1])
     assert (weights.step, weights.scalings) == (600_000, ("sigma",))
     assert weights.noise == pytest.approx(NOISE, rel=1e-3)
-    check(weights, "source", pasted.score, [16, 8], NOISE, build.build_score_network(pasted), SHAPE)
+    checked(weights, pasted, build_score_network(pasted))
     assert convert(command) == 2
     assert "is not empty" in capsys.readouterr().err
 
