@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
 
+from scoressl_jax.__main__ import main as scoressl
 from scoressl_jax.errors import UserError
 from scoressl_jax.models.inception import Inception, prepare
-from scoressl_jax.weights.inception import fold, layout, main, read_inception
+from scoressl_jax.weights.inception import fold, layout, read_inception
 
 RELEASED = "pt_inception-2015-12-05-6726825d.pth"
 REASON = "the network to compare with: pip install -e '.[torch]'"
@@ -250,7 +251,7 @@ def test_the_npz_made_of_a_pth_holds_the_same(torch, state_dict, tmp_path, capsy
     few = {name: a if a.numel() < 10_000 else torch.zeros_like(a) for name, a in state_dict.items()}  # packed fast
     pth, npz = tmp_path / RELEASED, tmp_path / "weights.npz"
     torch.save(few, pth)
-    assert main([str(pth), f"--to={npz}"]) == 0
+    assert scoressl(["import", str(pth), f"--to={npz}"]) == 0
     assert capsys.readouterr().out.startswith(f"{npz}: 472 arrays")
     jax.tree.map(np.testing.assert_array_equal, read_inception(npz), read_inception(pth))
     with np.load(npz) as file:
@@ -298,7 +299,7 @@ def test_the_command_says_in_one_line_what_is_wrong(npz, tmp_path, capsys):
         (npz, tmp_path / "a.pth", "must end in .npz"),
         (npz, "/dev/null/a.npz", "cannot be written"),
     ):
-        assert main([str(source), f"--to={target}"]) == 2
+        assert scoressl(["import", str(source), f"--to={target}"]) == 2
         said = capsys.readouterr().err.splitlines()
         assert len(said) == 1
         assert words in said[0]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from flax.serialization import msgpack_serialize
 
-from scoressl_jax.commands.import_weights import main as convert
+from scoressl_jax.__main__ import main as scoressl
 from scoressl_jax.commands.run import parse
 from scoressl_jax.errors import UserError
 from scoressl_jax.experiment.config import default_config
@@ -329,8 +329,8 @@ def test_unknown_sources(source):
 
 def test_converted_once_it_is_a_run(flax_file, params, tmp_path, capsys):
     target = tmp_path / "released"
-    command = [str(flax_file), f"--to={target}", "--image-size=16", "--attention", "8"]
-    assert convert(command) == 0
+    command = ["import", str(flax_file), f"--to={target}", "--image-size=16", "--attention", "8"]
+    assert scoressl(command) == 0
     said = capsys.readouterr().out
     assert "after 600,000 steps" in said
     flags = said.splitlines()[-1]
@@ -343,7 +343,7 @@ def test_converted_once_it_is_a_run(flax_file, params, tmp_path, capsys):
     assert (weights.step, weights.scalings) == (600_000, ("sigma",))
     assert weights.noise == pytest.approx(NOISE, rel=1e-3)
     checked(weights, pasted, build_score_network(pasted))
-    assert convert(command) == 2
+    assert scoressl(command) == 2
     assert "is not empty" in capsys.readouterr().err
 
 
@@ -365,7 +365,7 @@ def test_mistakes_in_converting_are_one_line(flax_file, tmp_path, capsys, make, 
         file = tmp_path / "file"
         make(file)
     options = [option.format(file=file) for option in options]
-    assert convert([str(file), f"--to={tmp_path / 'new'}", *options]) == 2
+    assert scoressl(["import", str(file), f"--to={tmp_path / 'new'}", *options]) == 2
     said = capsys.readouterr().err.strip().splitlines()
     assert len(said) == 1
     assert words in said[0]
