@@ -107,8 +107,8 @@ def validate(config: ConfigDict, known: bool = False) -> None:
     networks.check(config)
     data.check(config)
     objective.check(config)
-    check_generation(config)
     samplers.check(config.sampling)
+    check_generation(config)
     if config.score.warm_start and not config.score.init_from:
         raise UserError("config.score.warm_start is True, but config.score.init_from names no weights to begin with")
     if not known:
@@ -126,9 +126,10 @@ def check_generation(config: ConfigDict) -> None:
         )
     measured = plan.features in ("inception", "pixels") or (plan.features == "judge" and plan.judge_steps)
     if measured and count <= plan.k:
+        asked = "per_class asks for {} images" if config.sampling.per_class else "count is {}"
         raise UserError(
-            f"config.sampling.count is {count}: make it greater than config.evaluation.k, which is {plan.k}, or set "
-            "config.evaluation.features=none"
+            f"config.sampling.{asked.format(count)}: make it greater than config.evaluation.k, which is {plan.k}, or "
+            "set config.evaluation.features=none"
         )
 
 

@@ -1,4 +1,4 @@
-"""Defaults that hold together, and every value that is refused."""
+"""Defaults that hold together, every value that is refused, and which fields an option leaves unread."""
 
 import importlib.util
 import json
@@ -8,11 +8,90 @@ import pytest
 from ml_collections import ConfigDict
 
 from scoressl_jax.errors import UserError
-from scoressl_jax.experiment import config as config_module
-from scoressl_jax.experiment.checks import BELOW_ONE, FRACTIONS, NAMES, NOT_NEGATIVE, POSITIVE, validate
-from scoressl_jax.experiment.config import default_config
-from scoressl_jax.experiment.fields import choose
+from scoressl_jax.experiment.config import CHOICES, FIELDS, config_of_run, default_config, validate
+from scoressl_jax.experiment.run import Run
+from scoressl_jax.files import flat
 from scoressl_jax.studies.moons import config as moons
+
+NAMES = {
+    "regime": ("supervised", "ssl", "pu"),
+    "dtype": ("float32", "bfloat16"),
+    "sde.name": ("ve", "vp", "subvp"),
+    "score.network": ("ncsnpp", "mlp"),
+    "score.scaling": ("gaussian", "sigma", "time", "index"),
+    "score.pyramid": ("residual", "skip", "none"),
+    "score.times": ("stratified", "uniform"),
+    "score.schedule": ("constant", "cosine"),
+    "classifier.kind": ("noisy", "denoising_assisted"),
+    "classifier.network": ("wide_resnet", "resnet", "mlp"),
+    "classifier.norm": ("group", "instance++"),
+    "classifier.times": ("stratified", "uniform"),
+    "classifier.schedule": ("constant", "cosine"),
+    "classifier.temporal_time": ("shifted", "same"),
+    "classifier.temporal_noise": ("shared", "fresh"),
+    "sampling.sampler": ("dpm_solver", "heun", "ddim", "predictor_corrector", "ode"),
+    "sampling.schedule": ("time", "log_sigma", "karras"),
+    "sampling.predictor": ("reverse_diffusion", "ancestral", "euler_maruyama", "none"),
+    "sampling.corrector": ("langevin", "annealed_langevin", "none"),
+    "sampling.norms": ("image", "batch"),
+    "sampling.prior": ("gaussian", "uniform_gaussian"),
+    "sampling.task": ("none", "inpainting", "colorization"),
+    "sampling.hidden": ("right", "bottom", "center"),
+    "evaluation.features": ("judge", "inception", "pixels", "none"),
+    "evaluation.reference": ("train", "test"),
+    "evaluation.convention": ("prdc", "guided_diffusion"),
+    "evaluation.divergence": ("hutchinson", "exact"),
+}
+POSITIVE = [
+    *("sde.sigma_min", "sde.beta_min", "data.prior_steps"),
+    *(f"score.{n}" for n in ("batch_size", "steps", "learning_rate", "clip", "width", "blocks", "embedding", "patch")),
+    *(f"classifier.{n}" for n in ("batch_size", "unlabeled_batch_size", "steps", "learning_rate", "clip")),
+    *(f"classifier.{n}" for n in ("widen", "width", "blocks", "embedding", "patch")),
+    *(f"sampling.{n}" for n in ("batch_size", "count", "tolerance", "snr")),
+    *(f"evaluation.{n}" for n in ("batch_size", "judge_patch", "times", "curve_images", "likelihood_tolerance", "k")),
+    *("training.steps_per_call", "training.checkpoint_every"),
+]
+NOT_NEGATIVE = [
+    *("seed", "data.image_size", "data.num_labels", "data.split_seed", "data.num_positive"),
+    *("score.warmup", "score.weight_decay", "classifier.warmup", "classifier.weight_decay", "classifier.random_shift"),
+    *(f"classifier.terms.{n}" for n in ("ce", "ce_tau", "dlsm", "pseudo", "pseudo_dlsm", "denoising", "temporal")),
+    *("sampling.corrector_steps", "sampling.scale", "training.max_rollbacks"),
+    *(f"evaluation.{n}" for n in ("judge_steps", "judge_noise", "cas_steps", "likelihood_images")),
+]
+BELOW_ONE = ["score.ema", "classifier.ema", "score.dropout", "classifier.random_affine"]
+FRACTIONS = ["evaluation.accuracy_t", "evaluation.gradient_t", "classifier.tau", "classifier.threshold"]
+READ = {  # fields that an option reads and another of the same choice does not
+    "regime": {
+        **dict.fromkeys(("supervised", "ssl"), "data.num_labels data.labels_file"),
+        "pu": "data.positive_classes data.num_positive data.class_prior data.prior_steps",
+    },
+    "sde.name": {
+        "ve": "sde.sigma_min sde.sigma_max",
+        **dict.fromkeys(("vp", "subvp"), "sde.beta_min sde.beta_max"),
+    },
+    "score.network": {
+        "ncsnpp": "score.width score.blocks score.dropout score.embedding score.multipliers score.attention "
+        "score.patch score.fir score.pyramid",
+        "mlp": "score.width score.blocks score.dropout score.embedding",
+    },
+    "classifier.network": {
+        "wide_resnet": "classifier.depth classifier.norm classifier.patch classifier.embedding classifier.widen",
+        "resnet": "classifier.depth classifier.norm classifier.patch classifier.embedding classifier.width",
+        "mlp": "classifier.width classifier.blocks classifier.embedding",
+    },
+    "sampling.sampler": {
+        **dict.fromkeys(("dpm_solver", "heun"), "sampling.steps sampling.schedule sampling.clip"),
+        "ddim": "sampling.steps sampling.schedule sampling.clip sampling.eta",
+        "predictor_corrector": "sampling.steps sampling.predictor sampling.corrector sampling.corrector_steps "
+        "sampling.snr sampling.norms",
+        "ode": "sampling.tolerance",
+    },
+    "sampling.task": {
+        "none": "sampling.classes sampling.per_class",
+        "inpainting": "sampling.hidden",
+        "colorization": "",
+    },
+}
 
 
 def changed(**fields):
@@ -40,8 +119,9 @@ def test_every_config_file_is_valid(request):
         spec = importlib.util.spec_from_file_location(path.stem, path)
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        config = module.get_config()
-        (moons.validate if config.data.name == "moons" else validate)(config)
+        if path.stem != "__init__":
+            config = module.get_config()
+            (moons.validate if config.data.name == "moons" else validate)(config)
 
 
 def test_unknown_fields_and_wrong_types_are_refused_by_the_config_itself():
@@ -52,11 +132,30 @@ def test_unknown_fields_and_wrong_types_are_refused_by_the_config_itself():
         config.score.steps = "many"
 
 
-def test_the_default_survives_json():
+def test_the_default_survives_json(tmp_path):
     config = default_config()
     config.update(json.loads(config.to_json()))
     assert config == default_config()
     assert isinstance(config.score, ConfigDict)
+    run = Run(tmp_path)
+    run.write_config(json.loads(changed(score__steps=7).to_json()), None)
+    assert config_of_run(run) == changed(score__steps=7)
+
+
+def test_runs_older_than_the_samplers_of_few_steps_had_another(tmp_path):
+    run, fields = Run(tmp_path), json.loads(default_config().to_json())
+    del fields["sampling"]["sampler"]
+    run.write_config(fields, None)
+    assert config_of_run(run) == changed(sampling__sampler="predictor_corrector")
+
+
+# Single values
+
+
+def test_every_field_with_a_rule_is_tried_here():
+    tried = {*NAMES, *POSITIVE, *NOT_NEGATIVE, *BELOW_ONE, *FRACTIONS}
+    others = {"classifier.terms.prior", "sampling.steps", "sampling.eta"}
+    assert {name for name, field in flat(FIELDS) if field.allowed.words} == tried | others
 
 
 @pytest.mark.parametrize("field", NAMES)
@@ -65,6 +164,7 @@ def test_unknown_names(field):
     assert f"config.{field} is 'nonesuch'" in message
     for name in NAMES[field]:
         assert name in message
+    assert sorted(dict(flat(FIELDS))[field].allowed.names) == sorted(NAMES[field])
 
 
 @pytest.mark.parametrize("field", POSITIVE)
@@ -76,7 +176,8 @@ def test_not_positive(field):
 @pytest.mark.parametrize("field", NOT_NEGATIVE)
 def test_negative(field):
     assert refused(**{field: -1}).startswith(f"config.{field} is -1")
-    validate(changed(**{field: 0}))
+    reader = dict(sampling__sampler="predictor_corrector") if field == "sampling.corrector_steps" else {}
+    validate(changed(**reader, **{field: 0}))
 
 
 @pytest.mark.parametrize("field", FRACTIONS)
@@ -97,18 +198,26 @@ def test_not_a_number():
     assert "learning_rate" in refused(score__learning_rate=float("nan"))
 
 
+def test_sampling_needs_two_steps():
+    assert "config.sampling.steps is 1" in refused(sampling__steps=1)
+
+
+# Values that do not go together
+
+
 def test_noise_ranges():
     assert "sigma_max" in refused(sde__sigma_max=0.001)
     assert "beta_max" in refused(sde__beta_max=0.1)
 
 
-def test_sampling_needs_two_steps():
-    assert "config.sampling.steps is 1" in refused(sampling__steps=1)
-
-
-def test_depth_of_the_wide_resnet():
-    assert "config.classifier.depth is 11" in refused(classifier__depth=11)
-    validate(changed(classifier__depth=11, classifier__network="mlp"))
+def test_depth_of_the_classifier():
+    for depth in (11, -2, 3):
+        assert f"config.classifier.depth is {depth}: it must be 6 n + 4" in refused(classifier__depth=depth)
+    for depth in (4, 28):
+        validate(changed(classifier__depth=depth))
+    resnet = dict(classifier__network="resnet")
+    assert "a resnet has 18 or 34" in refused(**resnet, classifier__depth=10)
+    validate(changed(**resnet, classifier__depth=34))
 
 
 def test_class_prior():
@@ -116,7 +225,7 @@ def test_class_prior():
         for regime in ("pu", "ssl"):
             assert f"config.data.class_prior is {prior}" in refused(regime=regime, data__class_prior=prior)
     for prior in (0.0, 0.5):
-        validate(changed(regime="pu", data__class_prior=prior))
+        validate(changed(regime="pu", data__num_labels=100, data__class_prior=prior))
     assert refused(data__prior_steps=0) == "config.data.prior_steps is 0: it must be greater than 0"
 
 
@@ -133,6 +242,22 @@ def test_patches_and_shifts():
         validate(changed(**mlp))
 
 
+def test_scalings_of_score_sde_belong_to_their_processes_and_networks():
+    for scaling, processes in dict(time=("vp", "subvp"), index=("ve",), sigma=("ve",)).items():
+        for process in ("ve", "vp", "subvp"):
+            fields = dict(score__scaling=scaling, sde__name=process)
+            if process in processes:
+                validate(changed(**fields))
+            else:
+                assert f"config.score.scaling is {scaling!r}, for config.sde.name {' or '.join(processes)}, but" in (
+                    refused(**fields)
+                )
+    for scaling, process in (("time", "vp"), ("index", "ve")):
+        fields = dict(score__scaling=scaling, sde__name=process, score__network="mlp")
+        assert f"config.score.scaling {scaling!r} is for config.score.network ncsnpp" in refused(**fields)
+    validate(changed(score__scaling="sigma", score__network="mlp"))
+
+
 def test_terms():
     off = {f"classifier__terms__{name}": 0.0 for name in default_config().classifier.terms}
     assert "terms is 0" in refused(**off)
@@ -143,6 +268,34 @@ def test_terms():
     assert "terms.prior" in refused(classifier__terms__prior=1.0)
 
 
+def test_weights_to_begin_with_need_a_source():
+    assert "config.score.init_from names no weights to begin with" in refused(score__warm_start=True)
+    validate(changed(score__warm_start=True, score__init_from="run:somewhere"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        (dict(t_init=0.01), "config.sampling.t_init is 0.01: it must lie in [0.05, 1]"),
+        (dict(t_init=1.5), "config.sampling.t_init is 1.5"),
+        (dict(interval=(5.0, 0.1)), "config.sampling.interval is (5.0, 0.1): give two noise levels, the lower first"),
+        (dict(interval=(0.1,)), "two noise levels"),
+        (dict(interval=(0.1, float("inf"))), "two noise levels"),
+        (dict(interval=(-1.0, 2.0)), "two noise levels"),
+        (dict(eta=1.5, sampler="ddim"), "config.sampling.eta is 1.5: it must lie in [0, 1]"),
+        (dict(task="inpainting", sampler="ode"), "config.sampling.task inpainting is not for sampler ode"),
+        (dict(predictor="none", sampler="predictor_corrector"), "nothing would be drawn"),
+        (dict(predictor="none", sampler="predictor_corrector", corrector="langevin", corrector_steps=0), "nothing"),
+        (dict(per_class=(3, 0)), "config.sampling.per_class is (3, 0): give a whole number of 1 or more"),
+        (dict(per_class=(3, 1.5)), "config.sampling.per_class is (3, 1.5)"),
+        (dict(per_class=(3, True)), "config.sampling.per_class is (3, True)"),
+        (dict(per_class=(30, "a")), "config.sampling.per_class is (30, 'a')"),
+    ],
+)
+def test_sampling(fields, words):
+    assert words in refused(**{f"sampling__{name}": value for name, value in fields.items()})
+
+
 def test_samples_that_cannot_be_compared():
     message = refused(sampling__count=5)
     assert "config.sampling.count is 5" in message
@@ -150,6 +303,8 @@ def test_samples_that_cannot_be_compared():
     for fields in (dict(evaluation__features="none"), dict(evaluation__judge_steps=0), dict(evaluation__k=4)):
         validate(changed(sampling__count=5, **fields))
     assert "sampling.count is 5" in refused(sampling__count=5, evaluation__features="pixels", evaluation__judge_steps=0)
+    assert "config.sampling.per_class asks for 5 images: make it greater than" in refused(sampling__per_class=(2, 3))
+    validate(changed(sampling__per_class=(2, 4), sampling__count=5))
 
 
 def test_inception_needs_its_weights(tmp_path):
@@ -160,15 +315,43 @@ def test_inception_needs_its_weights(tmp_path):
     validate(changed(evaluation__features="inception", evaluation__inception_weights=str(path)))
 
 
-@pytest.mark.parametrize("field", config_module.SPLIT_OVER_DEVICES)
+@pytest.mark.parametrize(
+    "field",
+    [
+        *("score.batch_size", "classifier.batch_size", "classifier.unlabeled_batch_size"),
+        *("sampling.batch_size", "evaluation.batch_size"),
+    ],
+)
 def test_batches_that_do_not_split_over_the_devices(field, monkeypatch):
     monkeypatch.setattr(jax, "device_count", lambda: 4)
     assert refused(**{field: 30}) == f"config.{field} is 30: make it a multiple of the 4 devices"
     validate(changed(**{field: 32}))
 
 
-def test_choose():
-    assert choose("a", "x", ("x", "y")) == "x"
-    assert choose("a", "x", {"x": 1}) == 1
-    with pytest.raises(UserError, match=r"config.a is 'z': choose one of x, y"):
-        choose("a", "z", ("x", "y"))
+# Fields that nothing would read
+
+
+@pytest.mark.parametrize("selector", READ)
+def test_what_options_read(selector):
+    assert CHOICES.keys() == READ.keys()
+    found = {str(name): set(option.fields) for name, option in CHOICES[selector].items()}
+    assert found == {name: set(fields.split()) for name, fields in READ[selector].items()}
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        (dict(regime="pu", data__num_labels=50), "config.data.num_labels is 50, but config.regime pu does not read it"),
+        (dict(data__num_positive=5), "config.data.num_positive is 5, but config.regime ssl does not read it: leave it "
+                                     "at 0, or choose pu"),
+        (dict(sde__beta_max=9.0), "config.sde.beta_max is 9.0, but config.sde.name ve does not"),
+        (dict(score__network="mlp", score__fir=False), "config.score.fir is False"),
+        (dict(classifier__blocks=3), "config.classifier.blocks is 3, but config.classifier.network wide_resnet does"),
+        (dict(sampling__eta=0.5), "or choose ddim"),
+        (dict(sampling__hidden="center"), "config.sampling.hidden is 'center', but config.sampling.task none does not"),
+        (dict(sampling__task="inpainting", sampling__classes=("3",)), "config.sampling.classes is ('3',)"),
+    ],
+)  # fmt: skip
+def test_a_new_run_refuses_what_it_would_ignore_and_an_old_one_keeps_it(fields, words):
+    assert words in refused(**fields)
+    validate(changed(**fields), known=True)
