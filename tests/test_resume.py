@@ -4,11 +4,13 @@ However a run is cut up, its end is that of the uninterrupted run, bit for bit.
 """
 
 import re
+import shutil
 import signal
 
 import numpy as np
 import pytest
 
+from scoressl_jax.main import main
 from scoressl_jax.training.metrics import read_metrics
 
 EVERY_STEP = list(range(10, 401, 10))
@@ -49,7 +51,7 @@ def test_killed_three_times(program, first_run, tiny, tmp_path, assert_same_run)
         if step == 120:
             assert 50 <= kept[stage][-1]["step"] < 400, "killed in the midst of the stage"
     assert not (workdir / "samples" / "samples.npz").exists()
-    assert "score is trained" in outcome.out
+    assert "score: done, " in outcome.out
     outcome = program.run(workdir, *tiny)
     assert outcome.code == 0, outcome.err
     assert outcome.err == ""
@@ -80,16 +82,55 @@ def test_signals_then_a_damaged_checkpoint(program, first_run, tiny, tmp_path, a
     assert_same_run(first_run[0], workdir)
 
 
+def test_a_damaged_checkpoint_of_a_finished_stage(program, first_run, finished, tiny, assert_same_run):
+    """It is noticed when its parameters are wanted, and trained anew from the one before it."""
+    truncate_data(finished / "checkpoints" / "classifier" / "400")
+    shutil.rmtree(finished / "samples")
+    outcome = program.run(finished, *tiny)
+    assert outcome.code == 0, outcome.err
+    assert outcome.err.count("cannot be read") == 1
+    assert "classifier/400 cannot be read" in outcome.err
+    assert "score: done" in outcome.out
+    assert (finished / "checkpoints" / "classifier-400.damaged").is_dir()
+    assert checkpoint_steps(finished, "classifier")[-2:] == [350, 400]
+    assert_same_run(first_run[0], finished)
+
+
 def test_all_checkpoints_damaged(finished, tiny, call_main, snapshot):
     steps = checkpoint_steps(finished, "score")
     for step in steps:
         truncate_data(finished / "checkpoints" / "score" / str(step) / "state")
+    shutil.rmtree(finished / "samples")
     before = snapshot(finished / "checkpoints")
-    code, line = call_main(*tiny, f"--workdir={finished}", "--mode=train_score", lines=len(steps) + 1)
+    code, line = call_main(*tiny, f"--workdir={finished}", "--mode=sample", lines=len(steps) + 1)
     assert code == 2
     assert "no checkpoint in" in line
     assert "checkpoints/score" in line
     assert snapshot(finished / "checkpoints") == before
+
+
+@pytest.mark.parametrize("gone", ["samples", "evaluation.npz"])
+def test_what_was_deleted_is_made_and_measured_again(gone, program, first_run, finished, assert_same_run):
+    path = finished / gone
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    outcome = program.run(finished)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "score: done" in outcome.out
+    assert "classifier: done" in outcome.out
+    assert_same_run(first_run[0], finished)
+
+
+def test_samples_of_a_network_that_is_trained_on_are_all_drawn_anew(at_root, tmp_path):
+    """Though more of them are asked for at the same time, of which the first would else be kept."""
+    drawn = []
+    for steps, count in ((20, 16), (40, 24)):
+        sizes = (f"--config.score.steps={steps}", f"--config.sampling.count={count}")
+        flags = ("--config=tests/tiny.py", "--config.score.schedule=constant", "--config.sampling.scale=0.0", *sizes)
+        for mode in ("train_score", "sample"):
+            assert main([*flags, f"--workdir={tmp_path}", f"--mode={mode}"]) == 0
+        drawn.append(np.load(tmp_path / "samples" / "samples.npz")["images"])
+    assert len(drawn[1]) == 24
+    assert all((one != other).any() for one, other in zip(*drawn, strict=False))
 
 
 def test_a_learning_rate_that_explodes(program, tiny, tmp_path, restored):

@@ -189,6 +189,7 @@ class Run:
         if jax.process_index() == 0:
             for path in (found for pattern in patterns for found in list(self.workdir.glob(pattern))):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
+        self._forget_read()
 
     def set_aside(self, *patterns: str) -> Path:
         """Move what is there of the patterns, with copies of what it was made with, to a new folder replaced-N/."""
@@ -202,9 +203,12 @@ class Run:
             for name in ("config.json", "data.json", "labels.json", "results.json", "report.html"):
                 if (self.workdir / name).exists():
                     shutil.copy2(self.workdir / name, folder / name)
+        self._forget_read()
+        return folder
+
+    def _forget_read(self) -> None:
         self.__dict__.pop("samples", None)
         self.__dict__.pop("evaluation", None)
-        return folder
 
     # Training
 

@@ -155,9 +155,12 @@ class Work:
             self.run.write_made(stage.name, self.sources(stage))
 
     def forget_figures(self, stage: Stage) -> None:
-        """What was measured of something that is about to change is no longer shown."""
-        measuring = [s for s in self.kind.stages if s.mode == "evaluate" and not s.job]
-        if any(stage is s or stage in self.kind.before(s, self.config) for s in measuring):
+        """What was measured of something that is about to change is no longer shown, and is to be measured again."""
+        for measuring in (s for s in self.kind.stages if s.mode == "evaluate" and not s.job):
+            if stage in self.kind.before(measuring, self.config):
+                self.run.remove(*measuring.makes)
+            elif stage is not measuring:
+                continue
             self.run.forget_measured()
 
 
