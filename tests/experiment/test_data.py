@@ -1,0 +1,153 @@
+"""Which labels training may see under each regime, what a run says of its data, and data that do not fit a config."""
+
+import json
+
+import numpy as np
+import pytest
+
+from scoressl_jax.data.dataset import make_dataset
+from scoressl_jax.errors import UserError
+from scoressl_jax.experiment import data
+from scoressl_jax.experiment.config import default_config
+
+RNG = np.random.default_rng(0)
+Y = np.arange(30) % 3
+
+
+def dataset(y=Y, channels=1):
+    x = RNG.integers(0, 256, (len(y), 4, 4, channels)).astype(np.uint8)
+    return make_dataset("own", x, y, x[:9], np.arange(9) % 3, ("a", "b", "c"))
+
+
+def config_of(regime="ssl", **fields):
+    config = default_config()
+    config.regime = regime
+    config.data.update({"num_labels": 6} if regime != "pu" else {}, **fields)
+    return config
+
+
+def write_npz(path, dataset):
+    arrays = {name: getattr(dataset, name) for name in ("x_train", "y_train", "x_test", "y_test")}
+    np.savez(path, **arrays)
+    return path
+
+
+def test_training_sees_the_labels_of_the_budget_alone():
+    for regime in ("supervised", "ssl"):
+        prepared = data.split_labels(config_of(regime), dataset())
+        labeled, seen = prepared.split.labeled, prepared.y_visible
+        assert np.bincount(Y[labeled]).tolist() == [2, 2, 2]
+        np.testing.assert_array_equal(seen[labeled], Y[labeled])
+        assert (np.delete(seen, labeled) == -1).all()
+        np.testing.assert_array_equal(prepared.split.unlabeled, np.delete(np.arange(30), labeled))
+        other = data.split_labels(config_of(regime, split_seed=1), dataset())
+        assert set(other.split.labeled) != set(labeled)
+    everything = data.split_labels(config_of(num_labels=0), dataset(np.where(np.arange(30) < 12, Y, -1)))
+    assert everything.split.labeled.tolist() == list(range(12))
+
+
+def test_labels_of_a_file(tmp_path):
+    path = tmp_path / "labels.json"
+    path.write_text(json.dumps({"labeled": [3, 7, 20]}))
+    prepared = data.split_labels(config_of(labels_file=str(path)), dataset())
+    assert np.flatnonzero(prepared.y_visible >= 0).tolist() == [3, 7, 20]
+    hidden = np.where(np.arange(30) == 7, -1, Y)
+    with pytest.raises(UserError, match="names images that have no label in own") as error:
+        data.split_labels(config_of(labels_file=str(path)), dataset(hidden))
+    assert str(path) in str(error.value)
+
+
+def test_positives_and_unlabelled():
+    prepared = data.split_labels(config_of("pu", positive_classes=(0, 2), num_positive=5), dataset())
+    binary = np.isin(Y, (0, 2)).astype(int)
+    np.testing.assert_array_equal(prepared.dataset.y_train, binary)
+    assert prepared.dataset.class_names == ("negative", "positive")
+    seen = prepared.y_visible
+    assert (len(prepared.split.labeled), (seen == 1).sum(), (seen == 0).sum(), (seen == -1).sum()) == (5, 5, 0, 25)
+    assert (binary[prepared.split.labeled] == 1).all()
+    with pytest.raises(UserError, match="config.data.positive_classes is empty"):
+        data.split_labels(config_of("pu"), dataset())
+    two = make_dataset("two", np.zeros((8, 4, 4, 1), np.uint8), np.arange(8) % 2, np.zeros((2, 4, 4, 1), np.uint8),
+                       np.arange(2), ("no", "yes"))  # fmt: skip
+    prepared = data.split_labels(config_of("pu", num_positive=2), two)
+    assert prepared.dataset.class_names == ("no", "yes")
+    assert (two.y_train[prepared.split.labeled] == 1).all()
+
+
+def test_what_a_run_says_of_its_data():
+    prepared = data.split_labels(config_of(), dataset())
+    facts = prepared.facts
+    fingerprint = facts.pop("fingerprint")
+    assert facts == {
+        "name": "own", "class_names": ["a", "b", "c"], "image_shape": [4, 4, 1], "num_classes": 3, "num_train": 30,
+        "num_labeled": 6, "num_unlabeled": 24, "num_test": 9,
+    }  # fmt: skip
+    assert fingerprint.keys() == {"images", "labels", "true_labels", "test", "classes"}
+    json.dumps(facts | fingerprint)
+    more = data.split_labels(config_of(num_labels=9), prepared.dataset).facts["fingerprint"]
+    assert {part for part in more if more[part] != fingerprint[part]} == {"labels"}
+
+
+def test_when_the_class_prior_is_estimated():
+    for weight, given, estimated in ((1.0, 0.0, True), (1.0, 0.3, False), (0.0, 0.0, False)):
+        config = config_of("pu", class_prior=given)
+        config.classifier.terms.prior = weight
+        assert data.is_estimated(config) == estimated
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        (config_of("ssl", num_labels=30), "regime ssl needs unlabelled images and none are left"),
+        (config_of("ssl", num_labels=31), "num_labels=31"),
+        (config_of("pu", positive_classes=(1,), num_positive=1), "1 labelled positives and 29 unlabelled images"),
+        (config_of("pu", positive_classes=(5,)), "positive_classes=(5,)"),
+    ],
+)
+def test_budgets_that_the_data_cannot_give(config, words, tmp_path):
+    config.data.update(name="npz", path=str(write_npz(tmp_path / "own.npz", dataset())))
+    with pytest.raises(UserError) as error:
+        data.prepare(config)
+    assert words in str(error.value)
+
+
+def test_budgets_that_they_can(tmp_path):
+    path = str(write_npz(tmp_path / "own.npz", dataset()))
+    for config in (
+        config_of("supervised", num_labels=30),
+        config_of("pu", positive_classes=(1,), num_positive=1, class_prior=0.3),
+    ):
+        config.data.update(name="npz", path=path)
+        prepared = data.prepare(config)
+        assert (prepared.dataset.name, len(prepared.dataset.x_train)) == ("own", 30)
+
+
+def test_colours_need_three_channels():
+    config = config_of()
+    config.sampling.task = "colorization"
+    with pytest.raises(UserError, match="colorization needs images of three channels: own has 1"):
+        data.check_fit(config, data.split_labels(config, dataset()))
+    data.check_fit(config, data.split_labels(config, dataset(channels=3)))
+
+
+@pytest.mark.parametrize("name", ["npz", "folder"])
+def test_own_data_need_a_path(name):
+    config = config_of(name=name)
+    with pytest.raises(UserError, match=rf"config.data.path is empty: give the {name} to read, --config.data.path"):
+        data.prepare(config)
+
+
+def test_each_source_gets_its_fields(monkeypatch):
+    asked = []
+    for module, function in ((data.npz, "load_npz"), (data.folder, "load_folder"), (data.tfds, "load_tfds")):
+        monkeypatch.setattr(module, function, lambda *given, function=function: asked.append((function, *given)))
+    data.load_dataset(config_of(name="npz", path="there.npz"))
+    data.load_dataset(config_of(name="folder", path="there", image_size=32))
+    data.load_dataset(config_of(name="folder", path="there"))
+    data.load_dataset(config_of(name="mnist", download=True))
+    data.load_dataset(config_of(name="svhn_cropped", path="here"))
+    assert asked == [
+        ("load_npz", "there.npz"), ("load_folder", "there", 32), ("load_folder", "there", None),
+        ("load_tfds", "mnist", None, True), ("load_tfds", "svhn_cropped", "here", False),
+    ]  # fmt: skip
+    assert data.load_dataset(config_of(name="digits")).name == "digits"
