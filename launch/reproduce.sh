@@ -33,7 +33,7 @@ export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}
 
 # What is wrong with a config or a flag, the program itself says below.
 flags=(--config="$config" --workdir="$run")
-data_name='import sys; from scoressl_jax.main import parse; print(parse(sys.argv[1:])[0].data.name)'
+data_name='import sys; from scoressl_jax.commands.run import parse; print(parse(sys.argv[1:])[0].data.name)'
 data=$("$python" -c "$data_name" "${flags[@]}" "$@" 2> /dev/null) || data=digits
 case $data in
     digits | moons | npz | folder) ;;
@@ -52,7 +52,7 @@ fi
 (( code == 0 || code == 75 )) || exit "$code"
 
 summary=0
-if [[ -f $run/config.json ]]; then "$python" -m scoressl_jax.reproduced "$run" || summary=$?; fi
+if [[ -f $run/config.json ]]; then "$python" -m scoressl_jax reproduced "$run" || summary=$?; fi
 if (( code == 75 )); then
     echo "not finished after $SECONDS s: run the same command again"
     exit 75

@@ -1,10 +1,9 @@
 """Seconds and memory of every metric of generated images, on random features as large as those of a real evaluation.
 
-`main([COUNT [DIMENSION]])`: COUNT (50,000) images of either kind with DIMENSION (2,048) features and 1,008 logits each,
-float32. Prints a row a metric: its value, seconds, seconds of all cores together, and the process's peak memory so far.
+COUNT images of either kind with DIM features and 1,008 logits each, float32. Prints a row a metric: its value, seconds,
+seconds of all cores together, and the process's peak memory so far.
 """
 
-import argparse
 import resource
 import sys
 import time
@@ -37,14 +36,10 @@ def peak_gib():
     return peak / (2**30 if sys.platform == "darwin" else 2**20)
 
 
-def main(argv):
-    parser = argparse.ArgumentParser(prog="benchmark of metrics")
-    parser.add_argument("count", type=int, nargs="?", default=50_000)
-    parser.add_argument("dimension", type=int, nargs="?", default=2048)
-    flags = parser.parse_args(argv)
-    real = random_features(flags.count, flags.dimension, seed=1)
-    samples = random_features(flags.count, flags.dimension, seed=2, spread=0.9)
-    logits = 3 * np.random.default_rng(3).standard_normal((flags.count, CLASSES), np.float32)
+def main(count: int, dimension: int) -> int:
+    real = random_features(count, dimension, seed=1)
+    samples = random_features(count, dimension, seed=2, spread=0.9)
+    logits = 3 * np.random.default_rng(3).standard_normal((count, CLASSES), np.float32)
 
     def fid():
         first, second = Moments().add(real), Moments().add(samples)
@@ -56,7 +51,7 @@ def main(argv):
         "IS": lambda: f"{inception_score(logits)[0]:.4f}",
         "P, R, D, C": lambda: " ".join(f"{value:.3f}" for value in precision_recall(real, samples).values()),
     }
-    print(f"{flags.count} real images and as many samples, {flags.dimension} features, float32")
+    print(f"{count} real images and as many samples, {dimension} features, float32")
     print(f"{'metric':<12}{'value':>26}{'seconds':>10}{'CPU s':>10}{'peak GiB':>10}")
     started, cpu_started = time.perf_counter(), time.process_time()
     for name, metric in metrics.items():

@@ -1,4 +1,4 @@
-"""python -m scoressl_jax.benchmark moons: updates per second with the released networks at batch 4,000.
+"""Updates per second of the two moons with the released networks at batch 4,000.
 
 The DSM step of the score network and the DLSM+CE step of the classifier, as the faithful preset runs them, in turns
 with a plain PyTorch loop of the same arithmetic, which has a process of its own. Prints medians over the turns.
@@ -14,13 +14,15 @@ import time
 
 import jax
 
-from scoressl_jax.devices import device_mesh, replicated
-from scoressl_jax.main import load_config, prepare_jax, use_cores
+from scoressl_jax.commands.run import load_config
+from scoressl_jax.devices import device_mesh, prepare_jax, replicated, use_cores
+from scoressl_jax.experiment.fields import batch_sizes
 from scoressl_jax.studies.moons import jobs
+from scoressl_jax.studies.moons.config import FIELDS
 from scoressl_jax.training.step import make_multi_update
 
 STEPS, TURNS = 50, 12
-CONFIG = "configs/moons_dlsm.py"
+CONFIG = "moons_dlsm:faithful"  # shipped: found from any directory
 
 
 def make_runner(job):
@@ -49,7 +51,7 @@ def torch_loop():
         yield None
         return
     process = subprocess.Popen(
-        [sys.executable, "-m", "scoressl_jax.moons.torch_loop"],
+        [sys.executable, "-m", "scoressl_jax.studies.moons.torch_loop"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -68,11 +70,11 @@ def torch_loop():
         process.wait()
 
 
-def main():
-    config = load_config(CONFIG, "faithful")
+def main() -> int:
+    config = load_config(CONFIG)
     config.training.steps_per_call = STEPS
     prepare_jax()
-    use_cores(config)
+    use_cores(batch_sizes(config, FIELDS))
     study = jobs.build(config)
     score = jobs.score_job(study, (jobs.PRIOR,))
     ours = {

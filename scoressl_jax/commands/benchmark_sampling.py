@@ -1,29 +1,31 @@
-"""python -m scoressl_jax.benchmark sampling [RUN] [COUNT]: speed of each sampler, and with RUN how good its images are.
+"""Speed of each sampler, and with RUN how good its images are.
 
 Without RUN, guided samples of untrained networks are timed: those of the main job on 8x8 digits, and on images of
-MNIST's size. With the directory of a finished run, its networks draw COUNT images (default 500) with every sampler, and
-its judge says how many show the class that was asked for.
+MNIST's size. With the directory of a finished run, its networks draw COUNT images with every sampler, and its judge
+says how many show the class that was asked for.
 """
 
 import dataclasses
 import time
-from pathlib import Path
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scoressl_jax.data.dataset import Dataset
-from scoressl_jax.devices import by_image, device_mesh, replicated
+from scoressl_jax.devices import by_image, device_mesh, prepare_jax, replicated, use_cores
 from scoressl_jax.errors import UserError
-from scoressl_jax.experiment import build, jobs
-from scoressl_jax.experiment.config import default_config
-from scoressl_jax.experiment.init_from import take_score
+from scoressl_jax.experiment.build import Experiment, build, open_experiment
+from scoressl_jax.experiment.config import config_of_run, default_config, per_device
+from scoressl_jax.experiment.images import IMAGES
+from scoressl_jax.experiment.jobs import classifier_init
 from scoressl_jax.experiment.judge import judge_of_run
-from scoressl_jax.main import config_of_run, prepare_jax, use_cores
+from scoressl_jax.experiment.run import Run
+from scoressl_jax.experiment.samplers import guided_sampler, guided_score, network_calls
+from scoressl_jax.experiment.stages import Work
 from scoressl_jax.sampling.generate import check_finite, to_uint8
 from scoressl_jax.sampling.loop import draw_prior, image_keys
-from scoressl_jax.training.checkpoints import read_averages
+from scoressl_jax.studies.kinds import kind_of
 
 TIMED_CALLS = 40  # of untrained networks: a chain of more is cut to about as many and its time scaled up
 LANGEVIN = dict(sampler="predictor_corrector", corrector="langevin")
@@ -40,7 +42,7 @@ PLANS = {
 }
 
 
-def with_plan(experiment, plan):
+def with_plan(experiment: Experiment, plan: dict) -> Experiment:
     """The experiment with a sampler of PLANS; of its own sampling fields number, batch and scale count."""
     config, own = experiment.config.copy_and_resolve_references(), experiment.config.sampling
     config.sampling.update(default_config().sampling)
@@ -48,10 +50,10 @@ def with_plan(experiment, plan):
     return dataclasses.replace(experiment, config=config)
 
 
-def compiled_sampler(experiment, parameters):
+def compiled_sampler(experiment: Experiment, parameters: tuple) -> Callable:
     """`(first index) -> images [batch, ...]` in [0, 1], compiled ahead, as the program's own samples are drawn."""
     mesh, size = device_mesh(), experiment.config.sampling.batch_size
-    split, sample = by_image(mesh), build.guided_sampler(experiment)
+    split, sample = by_image(mesh), guided_sampler(experiment)
 
     def run(parameters, key, indices):
         indices = jax.lax.with_sharding_constraint(indices, split)
@@ -63,7 +65,7 @@ def compiled_sampler(experiment, parameters):
     return lambda start: np.asarray(compiled(*placed, np.arange(start, start + size)))
 
 
-def ode_calls(experiment, parameters):
+def ode_calls(experiment: Experiment, parameters: tuple) -> float:
     """Network calls that the adaptive solver needs for an image, the mean over one batch."""
     from scoressl_jax.sampling.ode import flow
 
@@ -71,14 +73,14 @@ def ode_calls(experiment, parameters):
 
     @jax.jit
     def run(parameters, key):
-        score_fn = build.guided_score(experiment, parameters, jnp.arange(count) % experiment.num_classes)
-        x = draw_prior(image_keys(key, jnp.arange(count)), sde, experiment.dataset.image_shape, 1.0)
+        score_fn = guided_score(experiment, parameters, jnp.arange(count) % experiment.num_classes)
+        x = draw_prior(image_keys(key, jnp.arange(count)), sde, experiment.image_shape, 1.0)
         return flow(score_fn, sde, x, 1.0, sde.sampling_eps, s.tolerance)[1]
 
     return float(run(parameters, jax.random.key(experiment.config.seed)).mean())
 
 
-def timed(experiment, parameters, count):
+def timed(experiment: Experiment, parameters: tuple, count: int) -> tuple:
     """(images [count, ...], seconds an image), compilation not counted."""
     size, draw = experiment.config.sampling.batch_size, compiled_sampler(experiment, parameters)
     started = time.perf_counter()
@@ -97,49 +99,44 @@ def header(what, judged):
     print(f"{'sampler':<34}{'calls':>8}{'images/s':>12}{'speed':>10}{'agreement %' if judged else '':>12}")
 
 
-def trained(workdir, stage, steps):
-    """Averaged parameters of a finished stage."""
-    step, params = read_averages(f"{workdir}/checkpoints/{stage}")
-    if step != steps:
-        raise UserError(f"{workdir}: stage {stage} is not finished ({step} of {steps} steps): finish the run first")
-    return params
+def opened(path: str) -> tuple:
+    """(run, experiment, parameters) of a run whose networks are trained to their ends."""
+    run = Run.open(path)
+    if kind_of(run.config) is not IMAGES:
+        raise UserError(f"{path} is a study of the two moons, which has no images: name a run on images")
+    use_cores(per_device(config_of_run(run)))  # before anything else touches a device
+    work = Work(IMAGES, run, open_experiment(run))
+    work.require(IMAGES.stage("evaluation"))  # which needs both networks
+    return run, work.experiment, (run.params("score"), run.params("classifier"))
 
 
-def of_run(workdir, count):
+def of_run(path: str, count: int) -> None:
     """Speed and class agreement of every sampler with the networks of a run."""
-    if not Path(workdir, "config.json").is_file():
-        raise UserError(f"{workdir} is no run: name the directory of a finished one")
-    config = config_of_run(workdir)
-    use_cores(config)  # before anything else touches a device
-    judge, experiment = judge_of_run(workdir), build.build(config)
-    score = take_score(experiment)[0] if config.score.init_from else trained(workdir, "score", config.score.steps)
-    parameters = score, trained(workdir, "classifier", config.classifier.steps)
+    run, experiment, parameters = opened(path)
+    judge, config = judge_of_run(path), experiment.config
     labels, first = np.arange(count) % experiment.num_classes, None
-    header(f"{workdir}: {count} images, scale {config.sampling.scale:g}, judge: {judge.name}", True)
+    header(f"{run.workdir}: {count} images, scale {config.sampling.scale:g}, judge: {judge.name}", True)
     for name, plan in PLANS.items():
         planned = with_plan(experiment, plan)
         images, seconds = timed(planned, parameters, count)
         agreement = (judge.outputs(images, config.evaluation.batch_size)["logits"].argmax(-1) == labels).mean()
         first = first or seconds
-        calls = build.network_calls(planned.config.sampling) or ode_calls(planned, parameters)
+        calls = network_calls(planned.config.sampling) or ode_calls(planned, parameters)
         row(name, calls, seconds, first, agreement)
 
 
-def untrained(shape):
-    """The main job's experiment on images of another shape, with networks as they are initialised."""
+def untrained(shape: tuple) -> tuple:
+    """(the main job's experiment on images of another shape, its networks as they are initialised)."""
     config = default_config()
     config.sampling.batch_size = 64
-    use_cores(config)
-    experiment = build.build(config)
-    if shape != experiment.dataset.image_shape:
-        blank, y = np.zeros((20, *shape), np.uint8), np.arange(20, dtype=np.int32) % 10
-        dataset = Dataset("blank", blank, y, blank, y, experiment.dataset.class_names)
-        experiment = dataclasses.replace(experiment, dataset=dataset)
-    score = jobs.score_job(experiment).init_state().params
-    return experiment, (score, jobs.classifier_job(experiment, score).init_state().params)
+    use_cores(per_device(config))
+    experiment = dataclasses.replace(build(config), image_shape=shape)
+    key = jax.random.key(config.seed)
+    score = experiment.score_network.init(key, *experiment.example_inputs())
+    return experiment, (score, classifier_init(experiment)(key))
 
 
-def of_untrained():
+def of_untrained() -> None:
     for what, shape in (("digits, 8x8", (8, 8, 1)), ("MNIST's size, 28x28", (28, 28, 1))):
         experiment, parameters = untrained(shape)
         first = None
@@ -147,22 +144,23 @@ def of_untrained():
         for name, plan in PLANS.items():
             if plan["sampler"] == "ode":
                 continue  # untrained networks say nothing of how many steps it takes
-            calls = build.network_calls(with_plan(experiment, plan).config.sampling)
+            calls = network_calls(with_plan(experiment, plan).config.sampling)
             short = max(2, plan["steps"] * TIMED_CALLS // max(calls, TIMED_CALLS))
             cut = with_plan(experiment, plan | {"steps": short})
             drawer, size = compiled_sampler(cut, parameters), cut.config.sampling.batch_size
             drawer(0)
             started = time.perf_counter()
             drawer(0)
-            scale = calls / build.network_calls(cut.config.sampling)
+            scale = calls / network_calls(cut.config.sampling)
             seconds = (time.perf_counter() - started) / size * scale
             first = first or seconds
             row(name, calls, seconds, first)
 
 
-def main(argv):
+def main(run: str | None, count: int) -> int:
     prepare_jax()
-    if len(argv) > 2 or (len(argv) == 2 and not (argv[1].isdecimal() and int(argv[1]))):
-        raise UserError("usage: python -m scoressl_jax.benchmark sampling [RUN] [COUNT]")
-    of_run(argv[0], int(argv[1]) if argv[1:] else 500) if argv else of_untrained()
+    if run is None:
+        of_untrained()
+    else:
+        of_run(run, count)
     return 0

@@ -1,26 +1,24 @@
-"""python -m scoressl_jax.evaluation REFERENCE SAMPLES [--features=...]: how good samples are, against real images.
+"""scoressl evaluate REFERENCE SAMPLES [--features=...]: how good samples are, against real images.
 
 REFERENCE and SAMPLES are .npz files (uint8 images under images, arr_0, x_train or x_test, the first found; labels under
 labels, arr_1, y_train or y_test) or folders of images, whose subfolders are classes. Prints a table and writes the same
 figures as JSON. Both sides labelled, every class is measured as well.
 """
 
-import argparse
 import sys
 import tempfile
 from pathlib import Path
 
+import jax
 import numpy as np
 
-from scoressl_jax.commands.arguments import Parser
+from scoressl_jax.commands.arguments import Parser, at_least
 from scoressl_jax.data import image_sets
-from scoressl_jax.errors import Diverged, UserError, one_line
+from scoressl_jax.devices import prepare_jax, use_cores
+from scoressl_jax.errors import UserError
 from scoressl_jax.experiment.config import default_config
-from scoressl_jax.experiment.fields import check_devices
-from scoressl_jax.experiment.jobs import measuring_job
-from scoressl_jax.experiment.judge import Judge, check_shape, judge_network, judge_of_run
+from scoressl_jax.experiment.judge import Judge, check_shape, judge_network, judge_of_run, measuring_job
 from scoressl_jax.files import write_json
-from scoressl_jax.main import prepare_jax, use_cores
 from scoressl_jax.metrics.features import extractor
 from scoressl_jax.metrics.generation import compare_samples, described
 from scoressl_jax.metrics.manifold import INSIDE
@@ -28,23 +26,9 @@ from scoressl_jax.training.loop import train
 from scoressl_jax.training.signals import StopSignal
 
 
-def at_least(least):
-    def number(text):
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text!r} is no whole number of {least} or more")
-        return int(text)
-
-    return number
-
-
-def parse(argv):
+def parse(argv: list):
     plan = default_config().evaluation
-    parser = Parser(
-        "python -m scoressl_jax.evaluation",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = Parser("scoressl evaluate", description=__doc__)
     parser.add_argument("reference", metavar="REFERENCE", help="real images: .npz or folder")
     parser.add_argument("samples", metavar="SAMPLES", help="generated images: .npz or folder")
     parser.add_argument(
@@ -91,12 +75,15 @@ def read(options):
     return both
 
 
-def train_judge(config, name, images, labels, trained_on, steps):
+def train_judge(config, images, labels, *, name, trained_on, steps):
     """A Judge of labelled images, uint8 `[N, H, W, C]`, without a run to keep it in; labels -1 are left out."""
     known, num_classes = labels >= 0, int(labels.max()) + 1
     images, labels = images[known], labels[known].astype(np.int32)
     with tempfile.TemporaryDirectory() as workdir:
-        state = train(measuring_job(name, config, images, labels, num_classes, steps), workdir, StopSignal())
+        job = measuring_job(
+            name=name, config=config, images=images, labels=labels, num_classes=num_classes, steps=steps
+        )
+        state = train(job, workdir, StopSignal())
     return Judge(judge_network(config.evaluation, num_classes), state.ema_params, trained_on)
 
 
@@ -109,14 +96,15 @@ def features_of(options, config, reference, labels):
                 f"{reference.what}: no labels to train a judge on: take --features=judge:RUN, inception:FILE or pixels"
             )
         trained_on = f"{int((labels >= 0).sum())} labels of {reference.what}"
-        judge = train_judge(config, "judge", reference.images, labels, trained_on, config.evaluation.judge_steps)
+        steps = config.evaluation.judge_steps
+        judge = train_judge(config, reference.images, labels, name="judge", trained_on=trained_on, steps=steps)
     elif kind == "judge":
         judge = judge_of_run(source)
         check_shape(judge, reference.images.shape[1:], source)
     elif options.features != "pixels" and not (kind == "inception" and source):
         raise UserError(
             f"command line: --features={options.features}: give judge, judge:RUN, pixels, or inception:FILE with the "
-            "file of its weights (README, How good are the samples)"
+            "file of its weights (docs/metrics.md)"
         )
     return extractor(kind, judge, source, batch)
 
@@ -125,17 +113,20 @@ def compare(options):
     """(block `generation`, warnings) of what the command line names."""
     config = config_of(options)
     prepare_jax()
-    use_cores(config)
-    check_devices(config, ("evaluation.batch_size",))
+    use_cores([options.batch_size])
+    if options.batch_size % jax.device_count():
+        raise UserError(f"--batch-size={options.batch_size}: make it a multiple of the {jax.device_count()} devices")
     reference, samples = read(options)
     names, real_labels, sample_labels = image_sets.common_labels(reference, samples)
     if options.cas_steps and (real_labels is None or sample_labels is None):
         raise UserError("command line: --cas-steps needs labels of both REFERENCE and SAMPLES")
     features = features_of(options, config, reference, real_labels)
     real, fake = (reference.images, real_labels), (samples.images, sample_labels)
-    block, warnings = compare_samples(features, real, fake, names, options.k, options.convention, options.seed)
+    block, warnings = compare_samples(
+        features, real, fake, names, k=options.k, convention=options.convention, seed=options.seed
+    )
     if options.cas_steps:
-        cas = train_judge(config, "cas", *fake, samples.what, options.cas_steps)
+        cas = train_judge(config, *fake, name="cas", trained_on=samples.what, steps=options.cas_steps)
         known = real_labels >= 0
         block["cas"] = cas.accuracy(reference.images[known], real_labels[known], config.evaluation.batch_size)
     return {"reference": reference.what, "samples": samples.what, **block}, warnings
@@ -157,27 +148,16 @@ def table(block):
     return "\n".join(lines)
 
 
-def main(argv):
+def main(argv: list) -> int:
+    options = parse(argv)
+    block, warnings = compare(options)
+    out = Path(options.out or f"{str(Path(options.samples)).removesuffix('.npz')}_generation.json")
     try:
-        options = parse(argv)
-        block, warnings = compare(options)
-        out = Path(options.out or f"{str(Path(options.samples)).removesuffix('.npz')}_generation.json")
-        try:
-            write_json(out, block)
-        except OSError as error:
-            raise UserError(f"--out={out} cannot be written ({error.strerror}): name another file") from None
-    except (UserError, Diverged) as error:
-        print(f"scoressl_jax: {one_line(error)}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("scoressl_jax: stopped, nothing written", file=sys.stderr)
-        return 130
+        write_json(out, block)
+    except OSError as error:
+        raise UserError(f"--out={out} cannot be written ({error.strerror}): name another file") from None
     print(table(block))
     print(f"written   {out}")
     for warning in warnings:
         print(f"scoressl_jax: {warning}", file=sys.stderr)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -1,43 +1,58 @@
-"""python -m scoressl_jax.importers FILE --to=DIR: a released checkpoint of score_sde becomes a run of ours.
+"""scoressl import FILE --to=DIR: a released checkpoint of score_sde becomes a run of ours.
 
 FILE is a checkpoint of the JAX program (checkpoint_12) or of the PyTorch program (checkpoint_12.pth). DIR gets a
 config.json with what the file tells of the network, and its raw and averaged weights as a finished score stage, which
-`--config.score.init_from=run:DIR` takes.
+--config.score.init_from=run:DIR takes.
+
+scoressl import FILE.pth --to=FILE.npz: the weights of the FID Inception-v3, pt_inception-2015-12-05-6726825d.pth of the
+pytorch-fid project, as an .npz that is read without PyTorch.
 """
 
-import argparse
 import json
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 
-from scoressl_jax.errors import UserError, one_line
-from scoressl_jax.experiment.checks import validate
-from scoressl_jax.experiment.config import default_config
-from scoressl_jax.experiment.init_run import NETWORK
-from scoressl_jax.experiment.jobs import optimizer_of
-from scoressl_jax.experiment.runs import parameter_count
-from scoressl_jax.files import write_json
-from scoressl_jax.training.checkpoints import Checkpoints
+from scoressl_jax.commands.arguments import Parser, at_least
+from scoressl_jax.errors import UserError
+from scoressl_jax.experiment.config import default_config, validate
+from scoressl_jax.experiment.networks import SCORE_ARCHITECTURE
+from scoressl_jax.experiment.run import Run, parameter_count
+from scoressl_jax.experiment.training import optimizer_of
+from scoressl_jax.files import write_npz
 from scoressl_jax.training.state import init_state
+from scoressl_jax.weights.inception import read_arrays
 from scoressl_jax.weights.score_sde import TORCH_FILES, read_bytes, read_flax, read_torch
 
+HINTS = {"image_size": 32, "attention": (16,), "sde": None, "sigma_max": 50.0}  # of score_sde's networks alone
 
-def parse(argv):
-    parser = argparse.ArgumentParser("python -m scoressl_jax.importers", description=__doc__.split("\n\n")[0])
-    parser.add_argument("file", help="checkpoint of score_sde's JAX program, or .pth of its PyTorch program")
-    parser.add_argument("--to", required=True, metavar="DIR", help="directory of the run to make")
-    parser.add_argument("--image-size", type=int, default=32, help="height of the images that it was trained on (32)")
+
+def parse(argv: list):
+    parser = Parser("scoressl import", description=__doc__)
+    parser.add_argument("file", metavar="FILE", help="checkpoint of score_sde, or Inception's .pth")
+    parser.add_argument("--to", required=True, metavar="TARGET", help="directory of the run to make, or FILE.npz")
     parser.add_argument(
-        "--attention", type=int, nargs="*", default=[16], help="heights with attention, where the file is silent (16)"
+        "--image-size", type=at_least(1), metavar="N", help="height of the images that it was trained on (32)"
+    )
+    parser.add_argument(
+        "--attention", type=int, nargs="*", metavar="N", help="heights with attention, where the file is silent (16)"
     )
     parser.add_argument("--sde", choices=("ve", "vp", "subvp"), help="its process (Fourier embedding: ve, else vp)")
-    parser.add_argument("--sigma-max", type=float, default=50.0, help="of ve, where the file is silent (50)")
-    return parser.parse_args(argv)
+    parser.add_argument("--sigma-max", type=float, metavar="X", help="of ve, where the file is silent (50)")
+    options = parser.parse_args(argv)
+    if ("inception" in Path(options.file).name or options.file.endswith(".npz")) and not options.to.endswith(".npz"):
+        parser.error(f"--to={options.to} must end in .npz, as what becomes of Inception's weights does")
+    given = [f"--{name.replace('_', '-')}" for name in HINTS if getattr(options, name) is not None]
+    if options.to.endswith(".npz") and given:
+        parser.error(f"{', '.join(given)}: for checkpoints of score_sde, but --to={options.to} is Inception's")
+    for name, default in HINTS.items():
+        if getattr(options, name) is None:
+            setattr(options, name, default)
+    return options
 
 
-def convert(options):
-    """Read, write, and return (config, number of parameters)."""
-    target = Path(options.to)
+def make_run(options) -> str:
+    """A run of a checkpoint of score_sde; what was made, in words."""
+    target = Path(options.to).expanduser()
     if target.is_dir() and any(target.iterdir()):
         raise UserError(f"--to={target} is not empty: name another directory")
     torch_file = read_bytes(options.file, 2).startswith(TORCH_FILES)
@@ -49,11 +64,16 @@ def convert(options):
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"--to={target} cannot be made ({error.strerror}): name another directory") from None
-    checkpoints = Checkpoints(target / "checkpoints" / "score")
-    checkpoints.save(state, 0.0)
-    checkpoints.close()
-    write_json(target / "config.json", json.loads(config.to_json()))
-    return config, parameter_count(weights.ema_params)
+    run = Run(target)
+    run.save_params("score", state)
+    run.write_config(json.loads(config.to_json()), None)
+    return "\n".join(
+        [
+            f"{target}: {parameter_count(weights.ema_params):,} parameters after {config.score.steps:,} steps",
+            "take it, where a config says otherwise with all of these:",
+            " ".join(f"--config.{name}={value}" for name, value in flags(config, target)),
+        ]
+    )
 
 
 def config_of(weights, options):
@@ -64,16 +84,17 @@ def config_of(weights, options):
     config.score.update({"attention": tuple(options.attention)} | weights.fields)
     config.score.steps = weights.step
     config.sde.name = options.sde or ("ve" if weights.scalings == ("sigma",) else "vp")
-    config.sde.sigma_min, config.sde.sigma_max = weights.noise or (0.01, options.sigma_max)
+    if config.sde.name == "ve":
+        config.sde.sigma_min, config.sde.sigma_max = weights.noise or (0.01, options.sigma_max)
     config.score.scaling = "index" if config.sde.name == "ve" and "index" in weights.scalings else weights.scalings[0]
     validate(config)
     return config
 
 
-def flags(config, target):
+def flags(config, target: Path) -> Iterator[tuple]:
     """Pairs of a field and its value as the command line takes it."""
     yield "score.init_from", f"run:{target}"
-    for name in ("scaling", *NETWORK):
+    for name in ("scaling", *SCORE_ARCHITECTURE):
         value = config.score[name]
         yield f"score.{name}", f"'{value}'" if isinstance(value, tuple) else value
     names = ("name", "sigma_min", "sigma_max") if config.sde.name == "ve" else ("name",)
@@ -81,18 +102,18 @@ def flags(config, target):
         yield f"sde.{name}", config.sde[name]
 
 
-def main(argv):
+def make_npz(options) -> str:
+    """The .npz of Inception's file; what was made, in words."""
+    target = Path(options.to).expanduser()
+    arrays = read_arrays(options.file)
     try:
-        options = parse(argv)
-        config, parameters = convert(options)
-    except UserError as error:
-        print(f"scoressl_jax: {one_line(error)}", file=sys.stderr)
-        return error.exit_code
-    print(f"{options.to}: {parameters:,} parameters after {config.score.steps:,} steps")
-    print("take it, where a config says otherwise with all of these:")
-    print(" ".join(f"--config.{name}={value}" for name, value in flags(config, options.to)))
+        write_npz(target, **arrays)
+    except OSError as error:
+        raise UserError(f"--to={target} cannot be written ({error.strerror}): name another file") from None
+    return f"{target}: {len(arrays)} arrays of the Inception of FID, to be read without PyTorch"
+
+
+def main(argv: list) -> int:
+    options = parse(argv)
+    print((make_npz if options.to.endswith(".npz") else make_run)(options))
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -1,28 +1,26 @@
-"""python -m scoressl_jax.reproduced DIR [--peak-tflops X]: what the run in DIR has reached, on what and how fast.
+"""scoressl reproduced RUN [--peak-tflops=X]: what a run has reached, on what and how fast.
 
 For each stage the steps done, steps per second, and their share of the device's peak; then the figures of results.json.
-Run it on the machine that trained. Prints a table and writes the same as DIR/reproduced.json.
+Run it on the machine that trained. Prints a table and writes the same as RUN/reproduced.json.
 """
 
+import dataclasses
 import itertools
 import re
 import statistics
-import sys
-from pathlib import Path
 
 import jax
 
 from scoressl_jax.commands.arguments import Parser
-from scoressl_jax.commands.compare import COLUMNS, figure
-from scoressl_jax.devices import device_mesh
-from scoressl_jax.errors import UserError, one_line
-from scoressl_jax.experiment import build, jobs
-from scoressl_jax.experiment.estimate import flops_of, zeros
-from scoressl_jax.experiment.run_files import read_file
-from scoressl_jax.files import write_json
-from scoressl_jax.main import config_of_run, prepare_jax, use_cores
-from scoressl_jax.training.checkpoints import Checkpoints
-from scoressl_jax.training.metrics import read_metrics
+from scoressl_jax.devices import device_mesh, prepare_jax, use_cores
+from scoressl_jax.errors import UserError
+from scoressl_jax.experiment.estimate import Rehearsal, flops_of, zeros
+from scoressl_jax.experiment.fields import batch_sizes, config_of
+from scoressl_jax.experiment.run import Run
+from scoressl_jax.experiment.stages import Kind
+from scoressl_jax.report.groups import COLUMNS, figure
+from scoressl_jax.studies.kinds import kind_of
+from scoressl_jax.training.loop import Job
 from scoressl_jax.training.step import make_multi_update
 
 HOPPER = {"bfloat16": 989.0, "TF32": 494.0, "float32": 67.0}
@@ -36,9 +34,10 @@ PEAKS = {
 SLOWER = {"MIG", "NVL", "PCIe"}  # boards of the same names with peaks of their own, and parts of a device
 FULL_PRECISION = ("float32", "highest")  # of jax_default_matmul_precision; with the others XLA takes TF32
 FIGURES = ("accuracy", "over all noise", "F1", "class agreement", "judge")
+BESIDE = ("class_prior_0", "class_prior_1", "cas")  # trained for a figure alone, and soon
 
 
-def peak_of(kind, dtype, precision):
+def peak_of(kind: str, dtype: str, precision: str | None) -> tuple | None:
     """(TFLOP/s, what they are computed in) of one device of `kind`, jax's device_kind; None where it is not known.
 
     `dtype` is config.dtype, `precision` jax_default_matmul_precision.
@@ -54,28 +53,23 @@ def peak_of(kind, dtype, precision):
     return known[0][computed_in], computed_in
 
 
-def jobs_of(config):
-    """The training jobs of a config in order, without what only measures samples (cas) or the class prior."""
-    if config.data.name == "moons":
-        from scoressl_jax.studies.moons import jobs as moons
-        from scoressl_jax.studies.moons.config import LOSSES
-
-        study = moons.build(config)
-        score = moons.score_job(study)
-        score_params = zeros(score.init_state).params
-        return [score, *(moons.classifier_job(study, loss, score_params) for loss in LOSSES)]
-    experiment = build.build(config)
-    score = jobs.score_job(experiment)
-    # Any class prior will do: it changes no operation.
-    found = [jobs.classifier_job(experiment, zeros(score.init_state).params, class_prior=0.5)]
-    if not config.score.init_from:
-        found.insert(0, score)
-    if jobs.can_judge(experiment):
-        found.append(jobs.judge_job(experiment))
-    return found
+def jobs_of(kind: Kind, config) -> list[Job]:
+    """What a config trains, in order, but for what is BESIDE and networks that are taken from elsewhere."""
+    experiment = kind.build(config, known=True)
+    work = Rehearsal(kind, dataclasses.replace(experiment, config=from_nothing(config)))
+    wanted = [stage for stage in work.stages() if stage.job and stage.target(experiment) is not None]
+    return [stage.job(work) for stage in wanted if stage.name not in BESIDE]
 
 
-def step_flops(job):
+def from_nothing(config):
+    """The config without the weights that training begins with: they change no operation, and may be gone by now."""
+    config = config.copy_and_resolve_references()
+    for block in (config.score, config.classifier):
+        block.update({name: nothing for name, nothing in (("init_from", ""), ("warm_start", False)) if name in block})
+    return config
+
+
+def step_flops(job: Job) -> float:
     """Floating-point operations of a training step on all devices, as XLA counts them before it optimises."""
     lowered = make_multi_update(job.update, device_mesh()).lower(
         zeros(job.init_state), job.arrays, job.frozen, job.indices(0, 0, 1), 1, jax.random.key(0)
@@ -83,7 +77,7 @@ def step_flops(job):
     return flops_of(lowered)  # it counts the body of the loop over steps once
 
 
-def steps_per_second(rows):
+def steps_per_second(rows: list[dict]) -> float | None:
     """Median over the calls of a stage, rows of metrics.jsonl: compilations and checkpoints are few. None without."""
     rates = [
         (row["step"] - before["step"]) / (row["time"] - before["time"])
@@ -93,15 +87,9 @@ def steps_per_second(rows):
     return statistics.median(rates) if rates else None
 
 
-def steps_done(workdir, stage):
-    """Step of the newest checkpoint, from which a run goes on."""
-    folder = workdir / "checkpoints" / stage
-    return (Checkpoints(folder).latest_step() or 0) if folder.exists() else 0
-
-
-def stage_block(workdir, job, peak_flops):
-    rows = [row for row in read_metrics(workdir) if row["stage"] == job.name]
-    block, rate, flops = {"steps": steps_done(workdir, job.name), "of": job.steps}, steps_per_second(rows), 0.0
+def stage_block(run: Run, job: Job, peak_flops: float | None) -> dict:
+    rows = [row for row in run.metrics if row["stage"] == job.name]
+    block, rate, flops = {"steps": run.steps_done(job.name), "of": job.steps}, steps_per_second(rows), 0.0
     if rows:
         block["seconds"] = rows[-1]["time"]
     if rate:
@@ -112,28 +100,27 @@ def stage_block(workdir, job, peak_flops):
     return block
 
 
-def collect(workdir, peak_tflops=None):
+def collect(run: Run, peak_tflops: float | None = None) -> dict:
     """What reproduced.json holds; `peak_tflops` of one device takes the place of the table's."""
-    if not (workdir / "config.json").exists():
-        raise UserError(f"{workdir} holds no run: name the directory of one")
-    config = config_of_run(workdir)
+    kind = kind_of(run.config)
+    config = config_of(run.config, kind.fields)
     prepare_jax()
-    use_cores(config)
+    use_cores(batch_sizes(config, kind.fields))
     devices = jax.devices()
-    kind, precision = devices[0].device_kind, jax.config.jax_default_matmul_precision
-    peak = (peak_tflops, "as given") if peak_tflops else peak_of(kind, config.dtype, precision)
+    device, precision = devices[0].device_kind, jax.config.jax_default_matmul_precision
+    known = peak_of(device, config.get("dtype", "float32"), precision)
+    peak = (peak_tflops, "as given") if peak_tflops else known
     peak_flops = peak[0] * 1e12 * len(devices) if peak else None
-    results = read_file(workdir / "results.json")
-    figures = {COLUMNS[title][1]: figure(results, title) for title in FIGURES}
+    figures = {COLUMNS[title][1]: figure(run.results, title) for title in FIGURES}
     return {
-        "hardware": {"platform": devices[0].platform, "device_kind": kind, "devices": len(devices)},
+        "hardware": {"platform": devices[0].platform, "device_kind": device, "devices": len(devices)},
         "peak": {"tflops_per_device": peak[0], "computed_in": peak[1]} if peak else None,
-        "stages": {job.name: stage_block(workdir, job, peak_flops) for job in jobs_of(config)},
+        "stages": {job.name: stage_block(run, job, peak_flops) for job in jobs_of(kind, config)},
         "results": {name: value for name, value in figures.items() if value is not None},
     }
 
 
-def table(found):
+def table(found: dict) -> str:
     hardware, peak = found["hardware"], found["peak"]
     lines = [("hardware", f"{hardware['platform']}, {hardware['devices']} x {hardware['device_kind']}")]
     if peak:
@@ -152,22 +139,18 @@ def table(found):
     return "\n".join(f"{name:<20}{text}" for name, text in lines)
 
 
-def main(argv):
-    parser = Parser("python -m scoressl_jax.reproduced", description=__doc__.split("\n\n")[0])
-    parser.add_argument("run", metavar="DIR", type=Path, help="directory of the run")
+def main(argv: list) -> int:
+    parser = Parser("scoressl reproduced", description=__doc__)
+    parser.add_argument("run", metavar="RUN", help="directory of the run")
     parser.add_argument("--peak-tflops", type=float, metavar="X", help="peak of one device, in 10^12 operations/s")
+    options = parser.parse_args(argv)
+    if options.peak_tflops is not None and not 0 < options.peak_tflops < float("inf"):
+        parser.error(f"--peak-tflops={options.peak_tflops}: it must be greater than 0")
+    run = Run.open(options.run)
+    found = collect(run, options.peak_tflops)
     try:
-        options = parser.parse_args(argv)
-        if options.peak_tflops is not None and not 0 < options.peak_tflops < float("inf"):
-            parser.error(f"--peak-tflops={options.peak_tflops}: it must be greater than 0")
-        found = collect(options.run, options.peak_tflops)
-        write_json(options.run / "reproduced.json", found)
-    except UserError as error:
-        print(f"scoressl_jax: {one_line(error)}", file=sys.stderr)
-        return error.exit_code
+        run.write("reproduced.json", found)
+    except OSError as error:
+        raise UserError(f"{run.workdir} cannot be written ({error.strerror}): copy the run to where it can") from None
     print(table(found))
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -1,12 +1,9 @@
-"""python -m scoressl_jax.importers.inception FILE.pth --to=FILE.npz: weights of the FID Inception-v3 without PyTorch.
+"""Weights of the FID Inception-v3: pt_inception-2015-12-05-6726825d.pth, which the pytorch-fid project released.
 
-FILE.pth is pt_inception-2015-12-05-6726825d.pth, which the pytorch-fid project released. The .npz holds the same
-arrays under the same names, is read without PyTorch, and serves wherever the .pth does. Reading either never executes
-code from it.
+An .npz of the same arrays under the same names (`scoressl import` makes it) is read without PyTorch, and serves
+wherever the .pth does. Reading either never executes code from it.
 """
 
-import argparse
-import sys
 from functools import cache
 
 import jax
@@ -14,7 +11,6 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from scoressl_jax.errors import UserError, one_line
-from scoressl_jax.files import write_npz
 from scoressl_jax.models.inception import OUTPUTS, Inception
 from scoressl_jax.weights.fit import SHOWN
 from scoressl_jax.weights.score_sde import TORCH, read_bytes
@@ -56,7 +52,7 @@ def read_torch(path):
     try:
         import torch
     except ImportError:
-        made = "or give the .npz that python -m scoressl_jax.importers.inception makes of it"
+        made = "or give the .npz that scoressl import makes of it"
         raise UserError(f"{path} needs {TORCH}; {made}") from None
     try:
         file = torch.load(path, map_location="cpu", weights_only=True)
@@ -115,37 +111,3 @@ def fold(arrays, name):
     scale = gamma / np.sqrt(var + EPSILON)
     kernel = arrays[f"{name}.conv.weight"].transpose(2, 3, 1, 0) * scale
     return kernel.astype(np.float32), (beta - mean * scale).astype(np.float32)
-
-
-def parse(argv):
-    parser = argparse.ArgumentParser("python -m scoressl_jax.importers.inception", description=__doc__.split("\n\n")[0])
-    parser.add_argument("file", help="pt_inception-2015-12-05-6726825d.pth")
-    parser.add_argument("--to", required=True, metavar="FILE.npz", help="file to write")
-    return parser.parse_args(argv)
-
-
-def convert(source, target):
-    """Write the arrays of file `source` as the .npz `target`; returns how many."""
-    if not target.endswith(".npz"):
-        raise UserError(f"--to={target} must end in .npz: that is how its kind is told")
-    arrays = read_arrays(source)
-    try:
-        write_npz(target, **arrays)
-    except OSError as error:
-        raise UserError(f"--to={target} cannot be written ({error.strerror}): name another file") from None
-    return len(arrays)
-
-
-def main(argv):
-    options = parse(argv)
-    try:
-        count = convert(options.file, options.to)
-    except UserError as error:
-        print(f"scoressl_jax: {one_line(error)}", file=sys.stderr)
-        return error.exit_code
-    print(f"{options.to}: {count} arrays of the Inception of FID, to be read without PyTorch")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""A plain PyTorch loop of the arithmetic of the two-moons study, for `python -m scoressl_jax.benchmark moons`.
+"""A plain PyTorch loop of the arithmetic of the two-moons study, for `scoressl benchmark moons`.
 
 Started as a process of its own: it reads `NAME STEPS` lines, makes that many updates, answers with the seconds that
 they took. Networks, losses and optimiser are those of the released program; noise is drawn as it is there.
