@@ -48,9 +48,8 @@ def dispatch(argv: list) -> int:
 
 
 def main(argv: list) -> int:
-    """Run a command line; returns the exit code. A traceback goes to --workdir where there is one."""
-    workdir = next((a.split("=", 1)[1] for a in argv if a.startswith("--workdir=")), ".")
-    return exit_code_of(dispatch, argv, workdir)
+    """Run a command line; returns the exit code."""
+    return exit_code_of(dispatch, argv)
 
 
 def run() -> None:

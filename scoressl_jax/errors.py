@@ -31,10 +31,20 @@ def one_line(error: object) -> str:
     return " ".join(str(error).split())
 
 
-def exit_code_of(command: Callable[[list], int], argv: list, folder: Path | str = ".") -> int:
+def workdir_of(argv: list) -> str:
+    """The directory that --workdir=DIR or --workdir DIR names; "." where none is."""
+    for flag, value in zip(argv, [*argv[1:], ""], strict=True):
+        if flag.lstrip("-").startswith("workdir="):
+            return flag.split("=", 1)[1]
+        if flag in ("--workdir", "-workdir") and value:
+            return value
+    return "."
+
+
+def exit_code_of(command: Callable[[list], int], argv: list) -> int:
     """command(argv) -> its exit code; every way to end early is one line on stderr and a code of its own.
 
-    A fault of ours keeps its traceback in `folder`/error.txt.
+    A fault of ours keeps its traceback in error.txt, in the directory of the run where one is named.
     """
     try:
         return command(argv)
@@ -45,7 +55,7 @@ def exit_code_of(command: Callable[[list], int], argv: list, folder: Path | str 
         print("scoressl_jax: stopped, nothing written", file=sys.stderr)
         return Interrupted.exit_code
     except Exception as error:
-        path, kept = Path(folder) / "error.txt", "traceback in"
+        path, kept = Path(workdir_of(argv)) / "error.txt", "traceback in"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(traceback.format_exc())

@@ -12,8 +12,7 @@ def main(argv: list) -> int:
     """Run the command line; returns the exit code."""
     from scoressl_jax.commands.run import main as run  # what takes time to import comes after the signals
 
-    workdir = next((a.split("=", 1)[1] for a in argv if a.startswith(("--workdir=", "-workdir="))), ".")
-    return exit_code_of(run, argv, workdir)
+    return exit_code_of(run, argv)
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ def run(runs):
 
 @pytest.fixture(scope="module")
 def experiment(run):
-    return build(config_of_run(Run.open(run.workdir)), known=True)
+    return build(config_of_run(Run.open(run.workdir)), known=Run.open(run.workdir).config)
 
 
 @pytest.fixture(scope="module")

@@ -33,8 +33,14 @@ MODES = {
     "evaluate": "every figure of results.json",
     "report": "report.html anew, from the run's files alone",
 }
-MOVED = ("scoressl_jax.config", "scoressl_jax.recipes")  # where config files of version 0.1 import from
-SHIPPED = tuple(Path(__file__).parents[depth] / "configs" for depth in (2, 1))  # in a checkout, as installed
+MOVED = {  # where config files of version 0.1 import from
+    "scoressl_jax.config": "scoressl_jax.experiment.config",
+    "scoressl_jax.recipes": "scoressl_jax.experiment.recipes",
+    "scoressl_jax.moons": "scoressl_jax.studies.moons",
+}
+PACKAGE = Path(__file__).parents[1]
+# As installed, else in a checkout: beside an installed package, configs/ would be somebody else's.
+SHIPPED = next((folder for folder in (PACKAGE / "configs", PACKAGE.parent / "configs") if folder.is_dir()), PACKAGE)
 
 
 def parse(argv: list) -> tuple:
@@ -94,11 +100,12 @@ def take_config_file(argv: list) -> tuple:
 def find_config(name: str) -> tuple:
     """(path, preset or None) of FILE, NAME of a shipped config, either with :PRESET."""
     for text, preset in ((name, None), tuple(name.rsplit(":", 1)) if ":" in name else (name, None)):
-        places = [Path(text), *(folder / f"{text.removesuffix('.py')}.py" for folder in SHIPPED if "/" not in text)]
-        for path in places:
-            if path.is_file():
-                return path, preset
-    known = sorted({path.stem for folder in SHIPPED for path in folder.glob("*.py") if path.stem != "__init__"})
+        shipped = SHIPPED / f"{text.removesuffix('.py')}.py"
+        if Path(text).is_file():
+            return Path(text), preset
+        if "/" not in text and shipped.is_file():
+            return shipped, preset
+    known = sorted(path.stem for path in SHIPPED.glob("*.py") if path.stem != "__init__")
     raise UserError(f"--config={name}: there is no such file, nor a config of that name ({', '.join(known)})")
 
 
@@ -116,8 +123,7 @@ def load_config(name: str, *preset: str) -> ConfigDict:
             raise ValueError(f"there is no preset {preset[0]!r}: this file has none")
         config = module.get_config(*preset)
     except ImportError as error:
-        hint = f": it is {moved(error.name)} now" if error.name in MOVED else ""
-        raise UserError(f"--config={name}: {type(error).__name__}: {one_line(error)}{hint}") from None
+        raise UserError(f"--config={name}: {type(error).__name__}: {one_line(error)}{moved(error)}") from None
     except Exception as error:
         raise UserError(f"--config={name}: {type(error).__name__}: {one_line(error)}") from None
     if not isinstance(config, ConfigDict):
@@ -125,8 +131,13 @@ def load_config(name: str, *preset: str) -> ConfigDict:
     return config
 
 
-def moved(name: str) -> str:
-    return name.replace("scoressl_jax.", "scoressl_jax.experiment.")
+def moved(error: ImportError) -> str:
+    """Where what could not be imported is now; nothing where it never was."""
+    for old, new in MOVED.items():
+        package, _, name = old.rpartition(".")
+        if error.name == old or (error.name == package and f"import name {name!r}" in str(error)):
+            return f": it is {new} now"
+    return ""
 
 
 def config_of_workdir(workdir: str | None) -> ConfigDict:
@@ -162,10 +173,10 @@ def main(argv: list) -> int:
         return 0
     run = Run(workdir)
     stages = [stage for stage in kind.stages if stage.mode == mode]
-    if run.exists and stages and not any(stage.needs_data for stage in stages) and command is None:
-        work = Work(kind, Run.open(workdir), kind.open(run), mode=mode)
-    else:
-        work = Work(kind, run, kind.build(config, known=run.exists), mode=mode)
-        adopt(work, command)
+    known = Run.open(workdir).config if run.exists else None
+    without_data = run.exists and bool(stages) and not any(stage.needs_data for stage in stages)
+    experiment = kind.open(run, config) if without_data else kind.build(config, known)
+    work = Work(kind, run, experiment, mode=mode)
+    adopt(work, command, without_data)
     execute(kind, mode, work)
     return 0

@@ -29,10 +29,15 @@ class Changes:
         return read + [part for part in self.parts if part in stage.data]
 
 
-def adopt(work: Work, command: str | None) -> None:
-    """Write config.json and data.json, refusing a change on which anything already made depends."""
+def adopt(work: Work, command: str | None, without_data: bool = False) -> None:
+    """Write config.json and data.json, refusing a change on which anything already made depends.
+
+    without_data: what is asked for needs none, and the run's own word on them stands."""
     run, kind, config = work.run, work.kind, json.loads(work.config.to_json())
-    facts, split = kind.facts(work.experiment), kind.split(work.experiment)
+    if without_data:
+        facts, split = run.data, None
+    else:
+        facts, split = kind.facts(work.experiment), kind.split(work.experiment)
     if run.exists:
         known_sources(work)
         accept(work, changes(kind, run.config, config, run.data, facts), facts)
@@ -48,11 +53,11 @@ def changes(kind: Kind, old: dict, new: dict, data: dict, facts: dict) -> Change
     now = dict(flat(new))
     order = sorted(now, key=lambda name: name != "preset")  # it explains the others
     differ = {n: (had[n], now[n]) for n in order if n in had and had[n] != now[n] and not fields[n].free}
-    before, after = data.get("fingerprint", {}), facts["fingerprint"]
+    before, after = data.get("fingerprint", {}), facts.get("fingerprint", {})
     parts = tuple(part for part in PARTS if part in before and before[part] != after[part])
     if not before:  # a run of format 1: its counts are all there is to compare
         counts = {"images": "num_train", "labels": "num_labeled", "test": "num_test"}
-        parts = tuple(p for p, count in counts.items() if count in data and data[count] != facts[count])
+        parts = tuple(p for p, count in counts.items() if count in data and data[count] != facts.get(count))
     return Changes(differ, parts)
 
 

@@ -75,7 +75,7 @@ class Experiment:
         return jnp.zeros((2, *self.image_shape)), jnp.zeros(2)
 
 
-def build(config, known: bool = False) -> Experiment:
+def build(config, known: dict | None = None) -> Experiment:
     """Check the config, load the data, and check that both fit. Raises UserError. `known` as in `validate`."""
     validate(config, known)
     prepared = prepare(config)
@@ -85,12 +85,18 @@ def build(config, known: bool = False) -> Experiment:
     return Experiment(config, tuple(data.class_names), tuple(data.image_shape), lambda: prepared)
 
 
-def open_experiment(run: Run) -> Experiment:
-    """What a run's own files tell, without its data; they are loaded if a stage asks for them."""
-    facts, config = run.data, config_of_run(run)
+def open_experiment(run: Run, config=None) -> Experiment:
+    """What a run's own files tell, without its data; they are loaded if a stage asks for them. `config` is checked, and
+    takes the place of the run's own."""
+    facts = run.data
+    if config is None:
+        config = config_of_run(run)
+    else:
+        validate(config, run.config)
     if "class_names" not in facts or "image_shape" not in facts:
         raise UserError(
             f"{run.workdir} does not say which images it was made with: go on with it once, where its data are "
             f"(python -m scoressl_jax.main --workdir={run.workdir})"
         )
+    check_classes(config.sampling, tuple(facts["class_names"]))
     return Experiment(config, tuple(facts["class_names"]), tuple(facts["image_shape"]), lambda: prepare(config))

@@ -97,10 +97,10 @@ def default_config() -> ConfigDict:
     return config_from(FIELDS)
 
 
-def validate(config: ConfigDict, known: bool = False) -> None:
+def validate(config: ConfigDict, known: dict | None = None) -> None:
     """Names and ranges that do not depend on the data, each failure one UserError.
 
-    `known`: the config is of a run that there is already, which may hold fields that nothing reads.
+    `known`: the fields of a run that there is already, which may hold some that nothing reads.
     """
     check_values(config, FIELDS)
     process.check(config)
@@ -111,8 +111,7 @@ def validate(config: ConfigDict, known: bool = False) -> None:
     check_generation(config)
     if config.score.warm_start and not config.score.init_from:
         raise UserError("config.score.warm_start is True, but config.score.init_from names no weights to begin with")
-    if not known:
-        check_ignored(config, FIELDS, CHOICES)
+    check_ignored(config, FIELDS, CHOICES, known)
     check_devices(config, FIELDS)
 
 

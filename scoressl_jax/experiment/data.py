@@ -98,7 +98,10 @@ def load_dataset(config) -> Dataset:
         raise UserError(f"config.data.path is empty: give the {data.name} to read, --config.data.path=PATH")
     if data.name in local:
         return local[data.name]()
-    return tfds.load_tfds(data.name, data.path or None, data.download)
+    try:
+        return tfds.load_tfds(data.name, data.path or None, data.download)
+    except UserError as error:
+        raise UserError(f"{error} (--config.data.download=True, --config.data.path=PATH)") from None
 
 
 def split_labels(config, dataset: Dataset) -> Prepared:

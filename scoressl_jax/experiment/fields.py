@@ -114,19 +114,27 @@ def check_order(config: ConfigDict, *pairs: tuple) -> None:
             raise UserError(f"config.{high} is {get(config, high)}: it must be greater than config.{low}")
 
 
-def check_ignored(config: ConfigDict, fields: dict, choices: dict) -> None:
-    """Refuse a field that is set, but that the option chosen does not read. choices: {field: {value: Option}}."""
-    defaults = dict(flat(fields))
+def check_ignored(config: ConfigDict, fields: dict, choices: dict, known: dict | None = None) -> None:
+    """Refuse a field that is set, but that the option chosen does not read. choices: {field: {value: Option}}.
+
+    known: the fields of the run that there is already, which may hold such values."""
+    defaults, had = dict(flat(fields)), {name: as_read(value) for name, value in flat(known or {})}
     for selector, options in choices.items():
         chosen = get(config, selector)
         read = set(options[chosen].fields)
         for name in dict.fromkeys(f for option in options.values() for f in option.fields if f not in read):
-            if get(config, name) != defaults[name].default:
+            value = get(config, name)
+            if value != defaults[name].default and had.get(name) != as_read(value):
                 takers = [str(value) for value, option in options.items() if name in option.fields]
                 raise UserError(
                     f"config.{name} is {get(config, name)!r}, but config.{selector} {chosen} does not read it: leave "
                     f"it at {defaults[name].default!r}, or choose {' or '.join(takers)}"
                 )
+
+
+def as_read(value):
+    """A value as config.json gives it back."""
+    return list(value) if isinstance(value, tuple) else value
 
 
 def batch_sizes(config: ConfigDict, fields: dict) -> list[int]:

@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 from PIL import Image
 
+from scoressl_jax.errors import UserError
 from scoressl_jax.experiment import estimate, samplers
 from scoressl_jax.experiment.build import build, open_experiment
 from scoressl_jax.experiment.class_prior import class_prior, estimate_prior, positive_job
@@ -84,15 +85,18 @@ def sample(work) -> None:
     dataset = work.experiment.dataset if plan.task != "none" else None
     conditions = samplers.conditions(plan, work.experiment.class_names, dataset)
     before = kept_samples(work.run, conditions["labels"])
-    images = generate(
-        partial(samplers.guided_sampler, work.experiment),
-        parameters,
-        conditions,
-        batch=plan.batch_size,
-        seed=work.config.seed,
-        stop=work.stop,
-        first=len(before),
-    )
+    try:
+        images = generate(
+            partial(samplers.guided_sampler, work.experiment),
+            parameters,
+            conditions,
+            batch=plan.batch_size,
+            seed=work.config.seed,
+            stop=work.stop,
+            first=len(before),
+        )
+    except UserError as error:
+        raise UserError(f"{error} (config.sampling: scale, steps, tolerance)") from None
     images = np.concatenate([before, images]) if len(before) else images
     work.run.forget("samples", "generation")
     work.run.record(samples=sample_block(plan, len(images), time.perf_counter() - started))

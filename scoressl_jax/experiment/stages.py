@@ -57,8 +57,8 @@ class Stage:
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """A kind of study: its fields, what builds its experiment (`build(config, known)` with the data, `open(run)`
-    without), its table of stages, the page and the summary of a run."""
+    """A kind of study: its fields, what builds its experiment (`build(config, known)` with the data, without them
+    `open(run, config)`), and its table of stages."""
 
     fields: dict
     build: Callable

@@ -51,7 +51,7 @@ class Study:
         return guidance.make_classifier_fn(self.sde, lambda x, s: self.classifier_network.apply(params, x, s))
 
 
-def build(config, known: bool = False) -> Study:
+def build(config, known: dict | None = None) -> Study:
     """Check the config and make the study; `known` is for kinds with fields that nothing may read."""
     validate(config)
     return make_study(config)

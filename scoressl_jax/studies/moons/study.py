@@ -272,7 +272,7 @@ def facts(study):
 MOONS = Kind(
     fields=FIELDS,
     build=jobs.build,
-    open=lambda run: jobs.make_study(config_of(run.config, FIELDS)),
+    open=lambda run, config=None: jobs.make_study(config or config_of(run.config, FIELDS)),
     stages=STAGES,
     facts=facts,
     split=lambda study: None,
