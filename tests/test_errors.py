@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from scoressl_jax.errors import Diverged, Interrupted, UserError, exit_code_of, one_line
+from scoressl_jax.errors import Diverged, Interrupted, UserError, exit_code_of, one_line, workdir_of
 
 
 def ends_with(error):
@@ -31,7 +31,7 @@ def line_of(capfd):
 @pytest.mark.parametrize("code", [0, 2, 75])
 def test_a_command_that_returns_gives_its_own_code_and_says_nothing(code, tmp_path, capfd):
     given = []
-    assert exit_code_of(lambda argv: given.append(argv) or code, ["a", "--b"], tmp_path) == code
+    assert exit_code_of(lambda argv: given.append(argv) or code, ["a", "--b"]) == code
     assert given == [["a", "--b"]]
     assert capfd.readouterr() == ("", "")
     assert not list(tmp_path.iterdir())
@@ -47,13 +47,13 @@ def test_a_command_that_returns_gives_its_own_code_and_says_nothing(code, tmp_pa
     ids=["user error", "diverged", "interrupted"],
 )
 def test_an_end_that_is_told_is_its_message_on_one_line_with_a_code_of_its_own(error, code, tmp_path, capfd):
-    assert exit_code_of(ends_with(error), [], tmp_path) == code
+    assert exit_code_of(ends_with(error), [f"--workdir={tmp_path}"]) == code
     assert line_of(capfd) == f"scoressl_jax: {' '.join(str(error).split())}"
     assert not list(tmp_path.iterdir()), "only a fault of ours leaves a traceback"
 
 
 def test_control_c_in_a_command_that_writes_at_its_end(tmp_path, capfd):
-    assert exit_code_of(ends_with(KeyboardInterrupt()), [], tmp_path) == 75
+    assert exit_code_of(ends_with(KeyboardInterrupt()), [f"--workdir={tmp_path}"]) == 75
     assert line_of(capfd) == "scoressl_jax: stopped, nothing written"
     assert not list(tmp_path.iterdir())
 
@@ -63,7 +63,7 @@ def test_control_c_in_a_command_that_writes_at_its_end(tmp_path, capfd):
 )
 def test_a_fault_of_ours_is_one_line_and_a_traceback_in_error_txt(error, tmp_path, capfd):
     folder = tmp_path / "not" / "yet" / "there"
-    assert exit_code_of(ends_with(error), [], folder) == 1
+    assert exit_code_of(ends_with(error), [f"--workdir={folder}"]) == 1
     said = line_of(capfd)
     assert said.startswith(f"scoressl_jax: a fault of ours, {type(error).__name__}: {one_line(error)[:200]} (")
     assert said.endswith(f"(traceback in {folder / 'error.txt'})")
@@ -76,7 +76,7 @@ def test_a_fault_of_ours_is_one_line_and_a_traceback_in_error_txt(error, tmp_pat
 
 def test_a_later_fault_takes_the_place_of_the_one_before(tmp_path, capfd):
     for words in ("the first", "the second"):
-        assert exit_code_of(ends_with(ValueError(words)), [], tmp_path) == 1
+        assert exit_code_of(ends_with(ValueError(words)), [f"--workdir={tmp_path}"]) == 1
         assert words in line_of(capfd)
     assert "the second" in (tmp_path / "error.txt").read_text()
     assert "the first" not in (tmp_path / "error.txt").read_text()
@@ -84,7 +84,7 @@ def test_a_later_fault_takes_the_place_of_the_one_before(tmp_path, capfd):
 
 def test_where_no_traceback_can_be_kept_the_line_does_not_say_that_one_is(tmp_path, capfd):
     (tmp_path / "file").write_text("no folder")
-    assert exit_code_of(ends_with(ValueError("words")), [], tmp_path / "file") == 1
+    assert exit_code_of(ends_with(ValueError("words")), [f"--workdir={tmp_path / "file"}"]) == 1
     said = line_of(capfd)
     assert said.startswith("scoressl_jax: a fault of ours, ValueError: words (")
     assert "its traceback cannot be written to" in said
@@ -106,3 +106,17 @@ def test_before_a_run_takes_over_a_signal_ends_the_process_at_once(number):
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout) == (75, "")
     assert done.stderr == "scoressl_jax: stopped where nothing is to be saved: run the same command again\n"
+
+
+@pytest.mark.parametrize(
+    ("argv", "folder"),
+    [
+        (["--config=a.py", "--workdir=runs/a", "--mode=run"], "runs/a"),
+        (["--workdir", "runs/a", "--mode=run"], "runs/a"),
+        (["run", "-workdir=b"], "b"),
+        (["--config=a.py"], "."),
+        (["--workdir"], "."),
+    ],
+)
+def test_the_directory_of_the_run_is_found_however_it_is_written(argv, folder):
+    assert workdir_of(argv) == folder
