@@ -1,6 +1,7 @@
 """The judge: what it is trained on, what it says of images, and reading that of a run back."""
 
 import json
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -9,14 +10,15 @@ import pytest
 
 from scoressl_jax.errors import UserError
 from scoressl_jax.experiment.config import default_config
-from scoressl_jax.experiment.jobs import measuring_job
 from scoressl_jax.experiment.judge import (
     Judge,
+    can_judge,
     check_shape,
     judge_level,
     judge_loss,
     judge_network,
     judge_of_run,
+    measuring_job,
 )
 from scoressl_jax.training.loop import train
 from scoressl_jax.training.signals import StopSignal
@@ -35,14 +37,31 @@ def small_config(steps=30):
     return config
 
 
+def judge_job(config):
+    stripes = dict(images=IMAGES, labels=LABELS, num_classes=3)
+    return measuring_job(name="judge", config=config, steps=config.evaluation.judge_steps, **stripes)
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, compiled):
     """(directory that holds it as a run does, Judge) after 30 steps on 300 images of stripes."""
     workdir, config = tmp_path_factory.mktemp("judge"), small_config()
-    state = train(measuring_job("judge", config, IMAGES, LABELS, 3, 30), workdir, StopSignal())
+    state = train(judge_job(config), workdir, StopSignal())
     (workdir / "config.json").write_text(config.to_json())
     (workdir / "results.json").write_text(json.dumps({"data": {"name": "stripes", "num_train": 300, "num_classes": 3}}))
     return workdir, Judge(judge_network(config.evaluation, 3), jax.device_get(state.ema_params), "300 images")
+
+
+def test_a_judge_needs_steps_and_all_labels():
+    def judged(steps=5, labels=(0, 1)):
+        config = default_config()
+        config.evaluation.judge_steps = steps
+        dataset = SimpleNamespace(y_train=np.array(labels), image_shape=(7, 5, 1))
+        return can_judge(SimpleNamespace(config=config, dataset=dataset))
+
+    assert judged()
+    assert not judged(steps=0)
+    assert not judged(labels=(0, -1))
 
 
 def test_judge_sees_the_noise_asked_for_and_is_always_told_the_same():
@@ -104,15 +123,16 @@ def test_the_judge_of_a_run_is_the_one_that_was_trained(trained):
 
 
 def test_a_run_without_a_judge(trained, tmp_path):
-    with pytest.raises(UserError, match="is no run"):
+    with pytest.raises(UserError, match="holds no run"):
         judge_of_run(tmp_path)
     for name in ("config.json", "results.json"):
         (tmp_path / name).write_bytes((trained[0] / name).read_bytes())
     with pytest.raises(UserError, match=r"no trained judge \(0 of 30 steps\)"):
         judge_of_run(tmp_path)
-    (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(UserError, match="cannot be read"):
-        judge_of_run(tmp_path)
+    for text in ("[]", '{"seed": 0,', ""):
+        (tmp_path / "config.json").write_text(text)
+        with pytest.raises(UserError, match="cannot be read"):
+            judge_of_run(tmp_path)
 
 
 def test_a_judge_of_other_length_is_not_finished(trained, tmp_path):
