@@ -55,7 +55,7 @@ def peak_of(kind: str, dtype: str, precision: str | None) -> tuple | None:
 
 def jobs_of(kind: Kind, config) -> list[Job]:
     """What a config trains, in order, but for what is BESIDE and networks that are taken from elsewhere."""
-    experiment = kind.build(config, known=True)
+    experiment = kind.build(config, known=config.to_dict())
     work = Rehearsal(kind, dataclasses.replace(experiment, config=from_nothing(config)))
     wanted = [stage for stage in work.stages() if stage.job and stage.target(experiment) is not None]
     return [stage.job(work) for stage in wanted if stage.name not in BESIDE]

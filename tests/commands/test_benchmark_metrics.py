@@ -2,11 +2,11 @@
 
 import pytest
 
-from scoressl_jax.commands.benchmark_metrics import main
+from scoressl_jax.__main__ import main
 
 
 def test_a_row_a_metric_and_the_total(capsys):
-    assert main(["60", "8"]) == 0
+    assert main(["benchmark", "metrics", "60", "8"]) == 0
     header, columns, *rows = capsys.readouterr().out.splitlines()
     assert header.startswith("60 real images and as many samples, 8 features")
     assert columns.split() == ["metric", "value", "seconds", "CPU", "s", "peak", "GiB"]

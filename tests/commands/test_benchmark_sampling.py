@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from scoressl_jax.__main__ import main
 from scoressl_jax.commands import benchmark_sampling as sampling_benchmark
 from scoressl_jax.errors import UserError
 
@@ -37,7 +38,7 @@ def few(monkeypatch):
 def test_samplers_of_a_run(finished, monkeypatch, capsys):
     monkeypatch.setattr(sampling_benchmark, "judge_of_run", lambda path: Judge())
     monkeypatch.setattr(sampling_benchmark, "prepare_jax", lambda: None)
-    sampling_benchmark.main([str(finished), "20"])
+    assert main(["benchmark", "sampling", str(finished), "20"]) == 0
     found = rows(capsys.readouterr().out)
     assert [found["chain"][0], found["solver"][0]] == [120, 2]
     for _, per_second, speed, agreement in found.values():
@@ -73,14 +74,16 @@ class Untrained:
         return jnp.zeros(1)
 
 
-@pytest.mark.parametrize("arguments", [["a", "b"], ["a", "1", "2"]])
-def test_wrong_arguments(arguments):
-    with pytest.raises(UserError, match="usage"):
-        sampling_benchmark.main(arguments)
+@pytest.mark.parametrize(("arguments", "words"), [(["a", "b"], "'b' is no whole number"), (["a", "1", "2"], "unrecognized arguments: 2")])
+def test_wrong_arguments(arguments, words, capsys):
+    assert main(["benchmark", "sampling", *arguments]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("scoressl_jax: command line: ")
+    assert words in line
 
 
 def test_what_is_no_run(tmp_path):
-    with pytest.raises(UserError, match="is no run"):
+    with pytest.raises(UserError, match="holds no run"):
         sampling_benchmark.of_run(tmp_path, 20)
 
 

@@ -6,7 +6,14 @@ import shutil
 import pytest
 from scipy import stats
 
-from scoressl_jax.commands.compare import Difference, difference, group_names, main, markdown, read_groups
+from scoressl_jax.__main__ import main
+from scoressl_jax.commands.compare import config_at
+from scoressl_jax.experiment.run import Run
+from scoressl_jax.report.groups import Difference, difference, group_names, grouped, markdown
+
+
+def read_groups(paths):
+    return grouped([Run.open(path) for path in paths], config_at)
 
 
 def run(root, name, seed, scale=1.0, source="", **generation):
@@ -129,13 +136,13 @@ def test_names_are_what_tells_groups_apart(tmp_path):
 def test_the_table_alone_writes_nothing(tmp_path, capsys):
     workdir = run(tmp_path, "a", 0)
     before = sorted(tmp_path.rglob("*"))
-    assert main([str(workdir)]) == 0
+    assert main(["compare", str(workdir)]) == 0
     assert capsys.readouterr().out == markdown(read_groups([workdir])) + "\n"
     assert sorted(tmp_path.rglob("*")) == before
 
 
 def one_error_line(argv, capsys):
-    assert main([str(argument) for argument in argv]) == 2
+    assert main(["compare", *(str(argument) for argument in argv)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("scoressl_jax: ")
     return line
@@ -145,9 +152,10 @@ def test_bad_input_is_one_line(tmp_path, capsys):
     good, bare, torn = (run(tmp_path, name, 0) for name in ("good", "bare", "torn"))
     (bare / "results.json").unlink()
     (torn / "results.json").write_text('{"classifier"')
-    assert f"{tmp_path / 'none' / 'config.json'} is missing" in one_error_line([good, tmp_path / "none"], capsys)
+    nowhere = one_error_line([good, tmp_path / "none"], capsys)
+    assert f"{tmp_path / 'none'} holds no run (it has no config.json)" in nowhere
     assert f"{bare / 'results.json'} is missing" in one_error_line([bare, "--out", tmp_path / "out"], capsys)
-    assert f"{torn / 'results.json'} cannot be read" in one_error_line([torn], capsys)
+    assert f"{torn / 'results.json'} is missing or cannot be read" in one_error_line([torn], capsys)
     assert "RUN" in one_error_line([], capsys)
     assert "--oops" in one_error_line([good, "--oops"], capsys)
     assert f"--out={good / 'config.json'} cannot be written" in one_error_line(

@@ -1,4 +1,4 @@
-"""python -m scoressl_jax.evaluation: its figures, its file, and one line for each mistake."""
+"""scoressl evaluate: its figures, its file, and one line for each mistake."""
 
 import json
 import subprocess
@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 from scipy.linalg import sqrtm
 
+from scoressl_jax.__main__ import main as scoressl
 from scoressl_jax.commands import evaluate as command
-from scoressl_jax.commands.evaluate import main
 from scoressl_jax.experiment.judge import Judge
 from scoressl_jax.models.wide_resnet import WideResNet
 
@@ -35,6 +35,10 @@ def files(tmp_path):
     return str(tmp_path / "real.npz"), str(tmp_path / "fake.npz")
 
 
+def main(argv):
+    return scoressl(["evaluate", *argv])
+
+
 def refused(capsys, *argv):
     assert main(list(argv)) == 2
     said = capsys.readouterr().err.strip().splitlines()
@@ -45,7 +49,7 @@ def refused(capsys, *argv):
 
 def test_table_file_and_warning(files, tmp_path):
     process = subprocess.run(
-        [sys.executable, "-m", "scoressl_jax.evaluation", *files, "--features=pixels", "--k=3"],
+        [sys.executable, "-m", "scoressl_jax", "evaluate", *files, "--features=pixels", "--k=3"],
         capture_output=True,
         text=True,
         timeout=120,
@@ -105,7 +109,7 @@ def test_mistakes_on_the_command_line(files, capsys, tmp_path):
     assert "--features=vgg" in refused(capsys, *files, "--features=vgg")
     assert "--features=inception" in refused(capsys, *files, "--features=inception")
     assert "--judge-depth=11" in refused(capsys, *files, "--judge-depth=11")
-    assert "is no run" in refused(capsys, *files, f"--features=judge:{tmp_path}")
+    assert f"{tmp_path} holds no run" in refused(capsys, *files, f"--features=judge:{tmp_path}")
     assert "cannot be written" in refused(capsys, *files, "--features=pixels", f"--out={files[0]}/x.json")
 
 
@@ -127,6 +131,6 @@ def test_files_that_cannot_be_compared(files, capsys, tmp_path):
 
 
 def test_a_judge_of_a_run_whose_patches_do_not_divide_the_images(files, capsys, monkeypatch):
-    monkeypatch.setattr(command, "judge_of_run", lambda path: Judge(WideResNet(2, 4, 1, patch=3), {}, "nothing"))
+    monkeypatch.setattr(command, "judge_of_run", lambda path: Judge(WideResNet(num_classes=2, depth=4, widen=1, patch=3), {}, "nothing"))
     line = refused(capsys, *files, "--features=judge:runs/x")
     assert "judge:runs/x takes images in patches of 3, but these are 4x4" in line

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from scoressl_jax.commands import pack
+from scoressl_jax.__main__ import main
 from scoressl_jax.data.npz import KEYS, load_npz
 
 rng = np.random.default_rng(0)
@@ -23,7 +23,7 @@ def noise(tmp_path):
 
 def packed(capsys, *argv):
     """(exit code, lines on stdout but for the progress, lines on stderr)."""
-    code = pack.main([str(argument) for argument in argv])
+    code = main(["pack", *(str(argument) for argument in argv)])
     said = capsys.readouterr()
     return code, [line for line in said.out.splitlines() if "packed" not in line], said.err.splitlines()
 
@@ -76,7 +76,7 @@ def test_a_limit_too_small_for_an_image(noise, tmp_path, capsys):
     code, _, errors = packed(capsys, noise, tmp_path / "out", "--max-mb=0.0005")
     assert code == 2
     assert len(errors) == 1
-    assert "--max-mb=0.0005 is too little: one image of x_train takes" in errors[0]
+    assert "files of 500 bytes are too small: one image of x_train takes" in errors[0]
     assert not list((tmp_path / "out").iterdir()), "nothing half-done is left"
 
 

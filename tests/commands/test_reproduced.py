@@ -8,11 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from scoressl_jax.__main__ import main
 from scoressl_jax.commands import reproduced
+from scoressl_jax.experiment.images import IMAGES
 from scoressl_jax.studies.moons.config import default_config as moons_config
+from scoressl_jax.studies.moons.study import MOONS
 from scoressl_jax.training.loop import Job
 
-TINY = Path(__file__).parent / "tiny.py"
+TINY = Path(__file__).parents[1] / "tiny.py"
 
 
 def product_job(steps_per_call, width=256, batch=16):
@@ -42,7 +45,7 @@ def tiny_config():
 
 def test_operations_of_a_network():
     """Forward, and both gradients: 2, 4 and at least 0 operations a weight and image; the rest is small beside it."""
-    score, classifier = reproduced.jobs_of(tiny_config())
+    score, classifier = reproduced.jobs_of(IMAGES, tiny_config())
     assert (score.name, classifier.name) == ("score", "classifier")
     products = 16 * 7396  # images times parameters
     assert 4 * products < reproduced.step_flops(score) < 10 * products
@@ -52,11 +55,11 @@ def test_operations_of_a_network():
 def test_jobs_follow_the_config():
     config = tiny_config()
     config.score.init_from, config.evaluation.judge_steps = "run:somewhere", 5
-    assert [(job.name, job.steps) for job in reproduced.jobs_of(config)] == [("classifier", 40), ("judge", 5)]
+    assert [(job.name, job.steps) for job in reproduced.jobs_of(IMAGES, config)] == [("classifier", 40), ("judge", 5)]
     config.regime, config.data.positive_classes, config.data.num_positive = "pu", (1, 3), 50
     config.classifier.terms.prior = 1.0
-    assert reproduced.step_flops(reproduced.jobs_of(config)[0]) > 0
-    names = [job.name for job in reproduced.jobs_of(moons_config())]
+    assert reproduced.step_flops(reproduced.jobs_of(IMAGES, config)[0]) > 0
+    names = [job.name for job in reproduced.jobs_of(MOONS, moons_config())]
     assert names[0] == "score"
     assert set(names[1:]) == {"classifier_ce", "classifier_dlsm", "classifier_dlsm_ce"}
 
@@ -109,7 +112,7 @@ def call(capsys, monkeypatch, compiled):
     monkeypatch.setenv("XLA_FLAGS", "")  # which the command changes for its process
 
     def run(*argv):
-        code = reproduced.main([str(argument) for argument in argv])
+        code = main(["reproduced", *(str(argument) for argument in argv)])
         said = capsys.readouterr()
         return code, said.out, said.err.splitlines()
 
@@ -147,7 +150,7 @@ def test_without_a_known_peak_the_share_is_left_out(workdir, call):
 
 @pytest.mark.parametrize(("argv", "words"), [
     (["nowhere"], "nowhere holds no run"),
-    ([], "DIR"),
+    ([], "RUN"),
     (["nowhere", "--peak-tflops=-1"], "--peak-tflops=-1.0: it must be greater than 0"),
     (["nowhere", "--peak-tflops=big"], "'big'"),
 ])

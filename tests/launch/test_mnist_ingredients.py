@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from scoressl_jax.experiment.checks import validate
-from scoressl_jax.main import parse
+from scoressl_jax.commands.run import parse
+from scoressl_jax.experiment.config import validate
 
 SCRIPT = Path(__file__).resolve().parents[2] / "launch" / "mnist_ingredients.sh"
 NAMES = re.findall(r"\[(\w+)\]=", SCRIPT.read_text())

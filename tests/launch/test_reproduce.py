@@ -28,7 +28,7 @@ STAND_IN = f"""#!/usr/bin/env bash
 case "$*" in
     -c*) if [[ ${{SET:-}} ]]; then echo "$SET"; else exec {sys.executable} "$@"; fi ;;
     "-m scoressl_jax.main"*) printf '%s\\n' "$@" > "$PROGRAM_ARGUMENTS"; eval "$PROGRAM" ;;
-    "-m scoressl_jax.reproduced"*) echo summary ;;
+    "-m scoressl_jax reproduced runs/"*) echo summary ;;
 esac
 """
 
