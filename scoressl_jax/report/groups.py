@@ -45,7 +45,7 @@ class Difference(NamedTuple):
 
 def row_key(config, source):
     """The configuration without its seeds, as text that is equal for runs of one row; so are the runs, where they can
-    be found, that score networks were taken from (score.init_from)."""
+    be found, that networks were taken from (init_from)."""
     config = json.loads(json.dumps(config))
     for *path, name in SEEDS:
         inner = config
@@ -53,10 +53,11 @@ def row_key(config, source):
             inner = inner[part]
         inner.pop(name, None)
     config.pop("training", None)
-    kind, _, path = config.get("score", {}).get("init_from", "").partition(":")
-    taken = source(path) if kind == "run" else None
-    if taken is not None:
-        config["score"]["init_from"] = row_key(taken, source)
+    for network in ("score", "classifier"):
+        kind, _, path = config.get(network, {}).get("init_from", "").partition(":")
+        taken = source(path) if kind == "run" else None
+        if taken is not None:
+            config[network]["init_from"] = row_key(taken, source)
     return json.dumps(config, sort_keys=True)
 
 

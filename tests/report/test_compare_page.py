@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scoressl_jax.commands.compare import main, read_groups
+from scoressl_jax.commands.compare import main
+from scoressl_jax.experiment.run import Run
 from scoressl_jax.files import write_json, write_npz
 from scoressl_jax.report.charts import BLUE, GAP, ORANGE, tile_size
 from scoressl_jax.report.compare import apart, band, fitting, gradient_rows, mosaic, noise_chart, noise_curves
+from scoressl_jax.report.groups import grouped
 
 T = [0.001, 0.5, 1.0]
 IMAGES = np.arange(2 * 8 * 8, dtype=np.uint8).reshape(2, 8, 8, 1)
@@ -31,6 +33,10 @@ def make_run(root, name, seed=0, kind="noisy", accuracy=(0.9, 0.6, 0.2), t=T, **
     if evaluation["gradients"] is not None:
         write_npz(root / name / "evaluation.npz", **evaluation)
     return root / name
+
+
+def read_groups(workdirs):
+    return grouped([Run.open(workdir) for workdir in workdirs])
 
 
 def two_kinds(root):
