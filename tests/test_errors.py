@@ -84,7 +84,7 @@ def test_a_later_fault_takes_the_place_of_the_one_before(tmp_path, capfd):
 
 def test_where_no_traceback_can_be_kept_the_line_does_not_say_that_one_is(tmp_path, capfd):
     (tmp_path / "file").write_text("no folder")
-    assert exit_code_of(ends_with(ValueError("words")), [f"--workdir={tmp_path / "file"}"]) == 1
+    assert exit_code_of(ends_with(ValueError("words")), [f"--workdir={tmp_path / 'file'}"]) == 1
     said = line_of(capfd)
     assert said.startswith("scoressl_jax: a fault of ours, ValueError: words (")
     assert "its traceback cannot be written to" in said
