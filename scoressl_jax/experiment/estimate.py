@@ -114,7 +114,7 @@ def report_job(job: Job):
     jax.block_until_ready(compiled(state, *rest))
     step = (time.perf_counter() - started) / TIMED_STEPS * scale
     print(
-        f"{job.name:<14}{parameter_overview.count_parameters(params):,} parameters, "
+        f"{job.name:<13} {parameter_overview.count_parameters(params):,} parameters, "
         f"batch {listed(job.batch_sizes)}, {memory(compiled, params, scale)}, {pace(step)} a step, "
         f"{job.steps} steps: about {duration(step * job.steps + compile_seconds)}"
         + (f" (timed on batch {listed(sizes)})" if scale > 1 else "")

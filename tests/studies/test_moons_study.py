@@ -10,18 +10,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from scoressl_jax.commands import run as command
+from scoressl_jax.commands.run import load_config
 from scoressl_jax.errors import UserError
+from scoressl_jax.experiment.run import Run
 from scoressl_jax.losses.score_matching import (
     denoising_likelihood_score_matching,
     denoising_score_matching,
     likelihood_score,
 )
 from scoressl_jax.losses.semi_supervised import cross_entropy
-from scoressl_jax.main import load_config, main
+from scoressl_jax.main import main
 from scoressl_jax.metrics.score_error import PUBLISHED_EPS, oracle, parzen_score
 from scoressl_jax.sde import VE
 from scoressl_jax.studies.moons import jobs, study
-from scoressl_jax.studies.moons.config import default_config, validate
+from scoressl_jax.studies.moons.config import LOSSES, default_config, validate
 from scoressl_jax.training.metrics import read_metrics
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -160,6 +163,26 @@ def test_a_stage_asks_for_those_before_it(call_main, tmp_path):
         assert words in said
 
 
+def test_check_times_every_network_and_writes_nothing(capfd, at_root, tmp_path):
+    assert main([*SMALL, f"--workdir={tmp_path / 'run'}", "--mode=check"]) == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert lines[0] == "data          moons: 10000 points, all labelled, 2 classes"
+    assert [line.split()[0] for line in lines[1:]] == ["score", *(f"classifier_{loss}" for loss in LOSSES)]
+    assert all(", 20 steps: about" in line for line in lines[1:])
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_run_says_what_it_was_made_with(run):
+    opened = Run.open(run[0])
+    assert opened.data["class_names"] == ["upper", "lower"]
+    assert opened.results["data"]["num_train"] == opened.data["num_train"] == 10_000
+    assert opened.results["classifier"]["parameters"] == 2306
+    assert opened.results["score"]["networks"] == 3
+    stages = [line for line in run[1].out.splitlines() if line.startswith("stage ")]
+    assert [line.split(": ")[0] for line in stages] == [f"stage {i} of 7" for i in range(1, 8)]
+    assert stages[2] == "stage 3 of 7: classifier_dlsm"
+
+
 # Presets and fields
 
 
@@ -178,7 +201,7 @@ def test_faithful_is_the_released_program():
 
 def test_preset_comes_before_other_flags_and_unknown_ones_are_refused(call_main, tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(study, "execute", lambda mode, config, *_: seen.append(config))
+    monkeypatch.setattr(command, "execute", lambda kind, mode, work: seen.append(work.config))
     flags = (f"--config={CONFIG}", f"--workdir={tmp_path / 'run'}")
     monkeypatch.chdir(ROOT)
     assert main([*flags, "--config.score.steps=7", "--config.preset=faithful"]) == 0
@@ -267,5 +290,5 @@ def test_torch_loop_has_the_arithmetic_of_the_faithful_steps():
 
     theirs = float(torch_loop.dlsm_ce(networks["classifier"], networks["score"], x_t, y, sigma, z))
     logits, _, g = likelihood_score(made.classifier_fn(ours(networks["classifier"])), x_t.numpy(), t, y.numpy())
-    dlsm = denoising_likelihood_score_matching(g, score_fn(x_t.numpy(), t), made.sde, t, z.numpy(), 2.0)
+    dlsm = denoising_likelihood_score_matching(g, score_fn(x_t.numpy(), t), made.sde, t, z.numpy(), power=2.0)
     assert float(dlsm.mean() + 0.125 * cross_entropy(logits, y.numpy())) == pytest.approx(theirs, rel=1e-3)

@@ -55,7 +55,7 @@ def kinds(study):
     def guided(arrays):
         score, classifier, scale, label = arrays
         classifier_fn, score_fn = study.classifier_fn(classifier), study.score_fn(score)
-        return lambda x, t: guidance.guided_score(score_fn, classifier_fn, jnp.full(len(x), label), scale)(x, t)
+        return lambda x, t: guidance.guided_score(score_fn, classifier_fn, jnp.full(len(x), label), scale=scale)(x, t)
 
     return {"guided": guided, "own": study.score_fn, "oracle": lambda points: parzen(points, study.sde)}
 
@@ -81,9 +81,11 @@ def samplers(study):
     swapped = s.langevin_rule == "published"
     times = np.arange(s.langevin_steps) / s.langevin_steps if swapped else np.full(s.langevin_steps, study.time)
     return {
-        "langevin": lambda keys, score_fn: langevin(keys, score_fn, times, (2,), s.langevin_step, swapped),
+        "langevin": lambda keys, score_fn: langevin(
+            keys, score_fn, times, (2,), step=s.langevin_step, swapped=swapped
+        ),
         "reverse_sde": lambda keys, score_fn: predictor_corrector(
-            keys, score_fn, study.sde, (2,), s.reverse_steps, corrector="none"
+            keys, score_fn, study.sde, (2,), steps=s.reverse_steps, corrector="none"
         ),
     }
 
