@@ -62,24 +62,42 @@ def changes(kind: Kind, old: dict, new: dict, data: dict, facts: dict) -> Change
 
 
 def accept(work: Work, changed: Changes, facts: dict) -> None:
-    """Refuse what would change what is made, but for what may grow, and for stages that are asked for afresh."""
+    """Refuse what would change what is made, but for what may grow, and for stages that are asked for afresh. What is
+    made but no longer part of the experiment is moved aside."""
     run, kind, config = work.run, work.kind, work.config
     growing = {s.name for s in kind.stages if grows(s, changed)}
-    touched, outgrown = [], []
+    touched, why, unused, outgrown = [], set(), [], []
     for stage in kind.stages:
         if not run.has(*stage.makes):
             continue
         chain = [*kind.before(stage, config), stage]
-        if any(set(changed.touch(s)) - ({s.grows} if s.name in growing else set()) for s in chain):
+        found = {n for s in chain for n in changed.touch(s) if not (n == s.grows and s.name in growing)}
+        if found and not stage.applies(work):
+            unused.append(stage)
+        elif found:
             touched.append(stage)
+            why |= found
         elif any(s.name in growing for s in chain[:-1]) and not stage.renewed:
             outgrown.append(stage)
         elif stage.name in growing and stage.may_grow(config):
             refuse_growth(work, stage, changed)
-    if touched and not afresh(work, touched, changed, facts):
-        refuse(work, touched, changed, facts)
+    because = Changes(
+        {name: values for name, values in changed.fields.items() if name in why},
+        tuple(part for part in changed.parts if part in why),
+    )
+    if touched and not is_afresh(work, touched, because):
+        refuse(work, touched, because, changed, facts)
     if outgrown:
         refuse_outgrown(work, outgrown, growing, changed)
+    if touched:
+        set_aside(work, touched, f"{told(because.parts, run.data, facts)}: {listed(touched)} afresh")
+        run.forget_measured()
+    if unused:
+        set_aside(work, unused, f"{listed(unused)}: no part of the experiment any more")
+
+
+def listed(stages: list) -> str:
+    return ", ".join(stage.name for stage in stages)
 
 
 def grows(stage: Stage, changed: Changes) -> bool:
@@ -91,20 +109,18 @@ def asked_for(work: Work) -> list[Stage]:
     return [stage for stage in work.kind.stages if stage.mode == work.mode]
 
 
-def afresh(work: Work, touched: list, changed: Changes, facts: dict) -> bool:
-    """Whether the mode asks for the first of the stages that a change of the data alone touches: then what they made is
-    moved aside, and they are done again."""
-    if any(set(changed.touch(s)) & set(changed.fields) for s in work.kind.stages if s in touched):
-        return False
-    if touched[0] not in asked_for(work):
-        return False
-    folder = work.run.set_aside(*(pattern for stage in touched for pattern in stage.makes))
-    for stage in touched:
+def is_afresh(work: Work, touched: list, because: Changes) -> bool:
+    """Whether the mode asks for the first of the stages that a change of the data alone touches."""
+    return not because.fields and touched[0] in asked_for(work)
+
+
+def set_aside(work: Work, stages: list, why: str) -> None:
+    """Move what stages have made out of the way: they are to be done again, or not at all."""
+    folder = work.run.set_aside(*(pattern for stage in stages for pattern in stage.makes))
+    for stage in stages:
         work.run.write_made(stage.name, None)
-    work.run.forget_measured()
-    print(f"{told(changed.parts, work.run.data, facts)}: {', '.join(s.name for s in touched)} afresh; "
-          f"what was there is kept in {folder}")  # fmt: skip
-    return True
+    work.run.forget(*(stage.name for stage in stages))
+    print(f"{why}; what was there is kept in {folder}")
 
 
 def told(parts: tuple, before: dict, now: dict) -> str:
@@ -118,28 +134,24 @@ def told(parts: tuple, before: dict, now: dict) -> str:
     return "; ".join(words)
 
 
-def refuse(work: Work, touched: list, changed: Changes, facts: dict) -> None:
-    run, kind = work.run, work.kind
-    made = list(dict.fromkeys(found for stage in touched for found in run.has(*stage.makes)))
-    named = [n for n in changed.fields if any(n in changed.touch(s) for s in kind.stages)]
-    if named and not changed.parts:
-        name = named[0]
-        old, new = changed.fields[name]
+def refuse(work: Work, touched: list, because: Changes, changed: Changes, facts: dict) -> None:
+    run, made = work.run, made_by(work, touched)
+    if not because.parts:
+        name, (old, new) = next(iter(because.fields.items()))
         raise UserError(
             f"config.{name} is {old!r} in the run {run.workdir} and {new!r} now, which would change what is done: "
-            f"keep {old!r}, take a new --workdir, or delete {', '.join(made)} there to do it again"
+            f"keep {old!r}, take a new --workdir, or delete {made} there to do it again"
         )
-    fields = [n for n in changed.fields if n.startswith("data.") or n in named]
+    fields = [n for n in changed.fields if n.startswith("data.") or n in because.fields]
     why = "".join(f"; config.{n} is {changed.fields[n][1]!r}, was {changed.fields[n][0]!r}" for n in fields)
-    first = touched[0]
-    valid = [s.name for s in kind.stages if s.job and run.has(*s.makes) and s not in touched]
-    again = f"delete {', '.join(made)} there to do it again"
-    if not named:
-        above = f" above {' and '.join(valid)}, which stay valid" if valid else ""
-        again = f"do it afresh{above} with --mode={first.mode}"
+    valid = [s.name for s in work.kind.stages if s.job and run.has(*s.makes) and s not in touched]
+    again = f"delete {made} there to do it again"
+    if not because.fields:
+        still = f" above {' and '.join(valid)}, still valid," if valid else ""
+        again = f"do it afresh{still} with --mode={touched[0].mode}"
     raise UserError(
         f"the data are not those that the run {run.workdir} was made with "
-        f"({told(changed.parts, run.data, facts)}{why}): put them back, take a new --workdir, or {again}"
+        f"({told(because.parts, run.data, facts)}{why}): put them back, take a new --workdir, or {again}"
     )
 
 
@@ -147,32 +159,41 @@ def refuse_growth(work: Work, stage: Stage, changed: Changes) -> None:
     old, new = changed.fields[stage.grows]
     raise UserError(
         f"config.{stage.grows} is {old!r} in the run {work.run.workdir} and {new!r} now, but {stage.name} cannot be "
-        f"trained on: {stage.may_grow(work.config)}; keep {old!r}, or take a new --workdir that begins with its "
-        f"weights, {warm_start(stage.name, work.run.workdir)}"
+        f"trained on: {stage.may_grow(work.config)}; keep {old!r}, or {another_run(work, stage)}"
     )
 
 
 def refuse_outgrown(work: Work, outgrown: list, growing: set, changed: Changes) -> None:
-    run, grown = work.run, next(s for s in work.kind.stages if s.name in growing)
+    grown = next(s for s in work.kind.stages if s.name in growing)
     old, new = changed.fields[grown.grows]
-    made = [found for stage in outgrown for found in run.has(*stage.makes)]
     raise UserError(
-        f"config.{grown.grows} is {old!r} in the run {run.workdir} and {new!r} now: {grown.name} can be trained on, "
-        f"but {', '.join(s.name for s in outgrown)} was made with it as it is: keep {old!r}, delete {', '.join(made)} "
-        f"there, or take a new --workdir that begins with its weights, {warm_start(grown.name, run.workdir)}"
+        f"config.{grown.grows} is {old!r} in the run {work.run.workdir} and {new!r} now: {grown.name} can be trained "
+        f"on, but {listed(outgrown)} was made with it as it is: keep {old!r}, delete {made_by(work, outgrown)} there, "
+        f"or {another_run(work, grown)}"
     )
 
 
-def warm_start(stage: str, workdir) -> str:
-    more = " --config.score.warm_start=True" if stage == "score" else ""
-    return f"--config.{stage}.init_from=run:{workdir}{more}"
+def made_by(work: Work, stages: list) -> str:
+    return ", ".join(dict.fromkeys(found for stage in stages for found in work.run.has(*stage.makes)))
+
+
+def another_run(work: Work, stage: Stage) -> str:
+    """How a new run goes on from what a stage has learned, where its fields say how."""
+    block, known = stage.grows.split(".")[0], dict(flat(work.kind.fields))
+    if f"{block}.init_from" not in known:
+        return "take a new --workdir"
+    more = f" --config.{block}.warm_start=True" if f"{block}.warm_start" in known else ""
+    source = f"--config.{block}.init_from=run:{work.run.workdir}{more}"
+    return f"take a new --workdir that begins with its weights, {source}"
 
 
 def known_sources(work: Work) -> None:
-    """Of a run of format 1, what its evaluation was made from: samples, where it has their nearest training images."""
+    """Of a run of format 1, what each stage was made from: what there is; its evaluation of the samples that it has
+    nearest training images of."""
     run = work.run
     if run.format == 1 and not run.made:
-        for stage in work.kind.stages:
-            if stage.uses and run.has(*stage.makes):
-                seen = len(run.evaluation.get("nearest", ()))
-                run.write_made(stage.name, {"samples": seen} if "samples" in stage.uses else {})
+        for stage in (s for s in work.kind.stages if run.has(*s.makes)):
+            sources = work.sources(stage)
+            if "samples" in stage.uses:
+                sources["samples"] = len(run.evaluation.get("nearest", ()))
+            run.write_made(stage.name, sources)

@@ -117,8 +117,8 @@ class Work:
             return self.run.params(name)
 
     def sources(self, stage: Stage) -> dict:
-        """{stage that it is made from: how much of that there is}."""
-        return {name: self.kind.stage(name).extent(self.run) for name in (*stage.needs(self.config), *stage.uses)}
+        """{stage that it is made from, directly or not: how much of that there is}."""
+        return {source.name: source.extent(self.run) for source in self.kind.before(stage, self.config)}
 
     def stale(self, stage: Stage) -> bool:
         """Whether what it was made from has grown since; of old runs nothing is known, and nothing stale."""

@@ -354,4 +354,7 @@ def test_what_options_read(selector):
 )  # fmt: skip
 def test_a_new_run_refuses_what_it_would_ignore_and_an_old_one_keeps_it(fields, words):
     assert words in refused(**fields)
-    validate(changed(**fields), known=True)
+    validate(changed(**fields), known=json.loads(changed(**fields).to_json()))
+    with pytest.raises(UserError) as error:  # a value that the old run does not have
+        validate(changed(**fields), known=json.loads(default_config().to_json()))
+    assert words in str(error.value)
