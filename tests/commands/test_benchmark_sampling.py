@@ -1,5 +1,9 @@
 """The benchmark of samplers, with few plans: what it prints, and what it needs of a run."""
 
+import runpy
+import shutil
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -74,7 +78,10 @@ class Untrained:
         return jnp.zeros(1)
 
 
-@pytest.mark.parametrize(("arguments", "words"), [(["a", "b"], "'b' is no whole number"), (["a", "1", "2"], "unrecognized arguments: 2")])
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [(["a", "b"], "'b' is no whole number"), (["a", "1", "2"], "unrecognized arguments: 2")],
+)
 def test_wrong_arguments(arguments, words, capsys):
     assert main(["benchmark", "sampling", *arguments]) == 2
     (line,) = capsys.readouterr().err.splitlines()
@@ -90,3 +97,20 @@ def test_what_is_no_run(tmp_path):
 def test_a_run_without_a_judge(finished):
     with pytest.raises(UserError, match="no trained judge"):
         sampling_benchmark.of_run(finished, 20)
+
+
+def test_a_run_whose_networks_are_not_finished(finished):
+    shutil.rmtree(finished / "checkpoints" / "classifier" / "400")
+    with pytest.raises(UserError, match="stage classifier of .* is not finished"):
+        sampling_benchmark.of_run(finished, 20)
+
+
+def test_untrained_networks_of_images_of_another_size(monkeypatch, request):
+    tiny = runpy.run_path(str(request.config.rootpath / "tests" / "tiny.py"))["get_config"]
+    monkeypatch.setattr(sampling_benchmark, "default_config", tiny)
+    experiment, (score, classifier) = sampling_benchmark.untrained((28, 28, 1))
+    x, t = jnp.zeros((2, 28, 28, 1)), jnp.full(2, 0.5)
+    score_fn = experiment.score_fn(score)
+    assert jax.eval_shape(score_fn, x, t).shape == x.shape
+    logits, _ = jax.eval_shape(experiment.classifier_fn(classifier, score_fn), x, t)
+    assert logits.shape == (2, 10)

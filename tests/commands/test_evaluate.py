@@ -131,6 +131,7 @@ def test_files_that_cannot_be_compared(files, capsys, tmp_path):
 
 
 def test_a_judge_of_a_run_whose_patches_do_not_divide_the_images(files, capsys, monkeypatch):
-    monkeypatch.setattr(command, "judge_of_run", lambda path: Judge(WideResNet(num_classes=2, depth=4, widen=1, patch=3), {}, "nothing"))
+    network = WideResNet(num_classes=2, depth=4, widen=1, patch=3)
+    monkeypatch.setattr(command, "judge_of_run", lambda path: Judge(network, {}, "nothing"))
     line = refused(capsys, *files, "--features=judge:runs/x")
     assert "judge:runs/x takes images in patches of 3, but these are 4x4" in line

@@ -11,6 +11,7 @@ import pytest
 from scoressl_jax.__main__ import main
 from scoressl_jax.commands import reproduced
 from scoressl_jax.experiment.images import IMAGES
+from scoressl_jax.experiment.run import Run
 from scoressl_jax.studies.moons.config import default_config as moons_config
 from scoressl_jax.studies.moons.study import MOONS
 from scoressl_jax.training.loop import Job
@@ -58,7 +59,11 @@ def test_jobs_follow_the_config():
     assert [(job.name, job.steps) for job in reproduced.jobs_of(IMAGES, config)] == [("classifier", 40), ("judge", 5)]
     config.regime, config.data.positive_classes, config.data.num_positive = "pu", (1, 3), 50
     config.classifier.terms.prior = 1.0
-    assert reproduced.step_flops(reproduced.jobs_of(IMAGES, config)[0]) > 0
+    found = reproduced.jobs_of(IMAGES, config)
+    assert [job.name for job in found] == ["classifier", "judge"]  # not what estimates the class prior
+    assert reproduced.step_flops(found[0]) > 0
+    config.score.warm_start, config.classifier.init_from = True, "run:gone"  # trained, whatever it began with
+    assert [job.name for job in reproduced.jobs_of(IMAGES, config)] == ["score", "classifier", "judge"]
     names = [job.name for job in reproduced.jobs_of(MOONS, moons_config())]
     assert names[0] == "score"
     assert set(names[1:]) == {"classifier_ce", "classifier_dlsm", "classifier_dlsm_ce"}
@@ -146,6 +151,25 @@ def test_without_a_known_peak_the_share_is_left_out(workdir, call):
     assert (code, found["peak"]) == (0, None)
     assert "share_of_peak" not in found["stages"]["score"]
     assert "give it with --peak-tflops" in out
+
+
+def test_a_study_of_the_two_moons(call, tmp_path):
+    (tmp_path / "config.json").write_text(moons_config().to_json())
+    code, out, errors = call(tmp_path)
+    assert (code, errors) == (0, [])
+    table = dict(line.split(maxsplit=1) for line in out.splitlines())
+    assert table["score"] == "0 of 2,500 steps"
+    assert table["classifier_dlsm"] == "0 of 2,200 steps"
+
+
+def test_a_run_that_cannot_be_written(workdir, call, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Run, "write", full)
+    code, out, (line,) = call(workdir)
+    assert (code, out) == (2, "")
+    assert f"{workdir} cannot be written (No space left on device)" in line
 
 
 @pytest.mark.parametrize(("argv", "words"), [

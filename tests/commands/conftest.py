@@ -1,0 +1,48 @@
+"""What the tests of commands share: scoressl in this process, and a run of the former version."""
+
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from scoressl_jax.__main__ import main
+
+OLD_RUNS = Path(__file__).resolve().parents[1] / "experiment" / "old_runs"
+
+
+@pytest.fixture
+def scoressl(capfd, compiled, monkeypatch):
+    """(arguments) -> (exit code, stdout, lines on stderr) of the command line, in this process."""
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", compiled)
+    for name in ("XLA_FLAGS", "NPROC"):  # set where devices are made of cores
+        monkeypatch.setenv(name, "")
+
+    def call(*argv):
+        capfd.readouterr()
+        code = main([str(argument) for argument in argv])
+        said = capfd.readouterr()
+        return code, said.out, said.err.strip().splitlines()
+
+    return call
+
+
+@pytest.fixture
+def refused(scoressl):
+    """(arguments) -> the one line that refuses them, with exit code 2."""
+
+    def call(*argv):
+        code, _, lines = scoressl(*argv)
+        assert code == 2
+        (line,) = lines
+        assert line.startswith("scoressl_jax: ")
+        return line
+
+    return call
+
+
+@pytest.fixture
+def old_run(tmp_path):
+    """A finished run on the digits, made by version 0.1."""
+    with tarfile.open(OLD_RUNS / "finished.tar.gz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    return tmp_path / "finished"
