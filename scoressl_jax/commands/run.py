@@ -6,6 +6,7 @@ preset of it follows a colon, FILE:PRESET, or is given by --config.preset. It ma
 
 import importlib.util
 import inspect
+import json
 import shlex
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
@@ -20,7 +21,7 @@ from scoressl_jax.experiment.adopt import adopt
 from scoressl_jax.experiment.fields import batch_sizes, config_of, described
 from scoressl_jax.experiment.images import IMAGES
 from scoressl_jax.experiment.run import Run
-from scoressl_jax.experiment.stages import Work, execute
+from scoressl_jax.experiment.stages import Kind, Work, execute
 from scoressl_jax.studies.kinds import kind_of
 from scoressl_jax.studies.moons.study import MOONS
 
@@ -160,6 +161,15 @@ def usage() -> str:
     return "\n".join(lines)
 
 
+def needs_no_data(kind: Kind, run: Run, config: ConfigDict, mode: str) -> bool:
+    """Whether a mode can take the run's own word on its data, which are those that the config asks for."""
+    stages = [stage for stage in kind.stages if stage.mode == mode]
+    if not stages or any(stage.needs_data for stage in stages):
+        return False
+    asked, had = json.loads(config.data.to_json()), run.config["data"]
+    return "image_shape" in run.data and all(had.get(name, value) == value for name, value in asked.items())
+
+
 def main(argv: list) -> int:
     if {"--help", "-h"} & set(argv):
         print(usage())
@@ -172,9 +182,8 @@ def main(argv: list) -> int:
         estimate.check(kind, kind.build(config))
         return 0
     run = Run(workdir)
-    stages = [stage for stage in kind.stages if stage.mode == mode]
     known = Run.open(workdir).config if run.exists else None
-    without_data = run.exists and bool(stages) and not any(stage.needs_data for stage in stages)
+    without_data = run.exists and needs_no_data(kind, run, config, mode)
     experiment = kind.open(run, config) if without_data else kind.build(config, known)
     work = Work(kind, run, experiment, mode=mode)
     adopt(work, command, without_data)

@@ -40,13 +40,15 @@ def adopt(work: Work, command: str | None, without_data: bool = False) -> None:
         facts, split = kind.facts(work.experiment), kind.split(work.experiment)
     if run.exists:
         known_sources(work)
-        accept(work, changes(kind, run.config, config, run.data, facts), facts)
+        labeled = [known.get("labeled") for known in (run.labels, split or {})]
+        accept(work, changes(kind, run.config, config, run.data, facts, labeled=labeled), facts)
     run.write_config(config, command)
     run.write_data(facts, split)
 
 
-def changes(kind: Kind, old: dict, new: dict, data: dict, facts: dict) -> Changes:
-    """A field that the run does not have is newer than the run: then it had what all runs had before."""
+def changes(kind: Kind, old: dict, new: dict, data: dict, facts: dict, *, labeled: list) -> Changes:
+    """A field that the run does not have is newer than the run: then it had what all runs had before. `labeled`: the
+    images that had a label then, and that have one now; None is not known."""
     fields = dict(flat(kind.fields))
     had = {n: field.default if field.before is None else field.before for n, field in fields.items()}
     had = json.loads(json.dumps(had)) | dict(flat(old))
@@ -55,9 +57,12 @@ def changes(kind: Kind, old: dict, new: dict, data: dict, facts: dict) -> Change
     differ = {n: (had[n], now[n]) for n in order if n in had and had[n] != now[n] and not fields[n].free}
     before, after = data.get("fingerprint", {}), facts.get("fingerprint", {})
     parts = tuple(part for part in PARTS if part in before and before[part] != after[part])
-    if not before:  # a run of format 1: its counts are all there is to compare
+    if not before:  # a run of format 1: its counts and its labelled images are all there is to compare
         counts = {"images": "num_train", "labels": "num_labeled", "test": "num_test"}
-        parts = tuple(p for p, count in counts.items() if count in data and data[count] != facts.get(count))
+        others = {p for p, count in counts.items() if count in data and data[count] != facts.get(count)}
+        if None not in labeled and labeled[0] != labeled[1]:
+            others.add("labels")
+        parts = tuple(part for part in PARTS if part in others)
     return Changes(differ, parts)
 
 
