@@ -37,10 +37,6 @@ class Rehearsal(Work):
             self.known[name] = zeros(self.kind.stage(name).job(self).init_state).params
         return self.known[name]
 
-    def jobs(self) -> list[Job]:
-        """What the experiment trains, in order, up to and without classifiers that learn from samples."""
-        return [stage.job(self) for stage in self.stages() if stage.job]
-
 
 def check(kind: Kind, experiment) -> None:
     """Print data, parameter counts, batch shapes, memory and a time estimate from a few timed steps."""
@@ -48,9 +44,13 @@ def check(kind: Kind, experiment) -> None:
     print(f"{'data':<14}{kind.described(experiment)}")
     for stage in work.stages():
         if stage.job:
-            work.known[stage.name] = report_job(stage.job(work))
+            job = stage.job(work)  # which says what does not fit, also of weights that are taken as they are
+            if stage.target(experiment) is None:
+                print(f"{stage.name:<13} weights that are there already: nothing to train")
+            else:
+                work.known[stage.name] = report_job(job)
         elif stage.estimate:
-            print(f"{stage.name:<14}{stage.estimate(work)}")
+            print(f"{stage.name:<13} {stage.estimate(work)}")
 
 
 def duration(seconds: float) -> str:
