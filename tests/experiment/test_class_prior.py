@@ -1,19 +1,23 @@
 """The share of positives: best bin estimation against the paper's formula, its error, and the stage of a run."""
 
 import json
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tiny
 
+from scoressl_jax.data.digits import load_digits
 from scoressl_jax.errors import UserError
-from scoressl_jax.experiment import build, class_prior, jobs, pipeline
-from scoressl_jax.experiment.adoption import adopt_config
+from scoressl_jax.experiment import build, class_prior, images, objective
+from scoressl_jax.experiment.adopt import adopt
 from scoressl_jax.experiment.class_prior import best_bin, resampled_error
-from scoressl_jax.experiment.runs import Run
+from scoressl_jax.experiment.images import IMAGES
+from scoressl_jax.experiment.run import Run
+from scoressl_jax.experiment.stages import Work
 from scoressl_jax.training.signals import StopSignal
+
+ESTIMATING = ("class_prior_0", "class_prior_1", "class_prior")
 
 # The estimate, against algorithm 1 of Garg et al. 2021 and by hand
 
@@ -97,47 +101,70 @@ def config_of(prior=0.0):
     return config
 
 
-def run_of(workdir, prior=0.0):
-    return Run(Path(workdir), build.build(config_of(prior)), StopSignal())
+def work_of(workdir, prior=0.0, config=None):
+    return Work(IMAGES, Run(workdir), build.build(config or config_of(prior)), StopSignal())
 
 
-def no_training(run, job):
+def estimate(work):
+    """The stages of the estimate, as a run does them, and what it comes to."""
+    for stage in work.stages():
+        if stage.name in ESTIMATING:
+            work.do(stage)
+    return class_prior.class_prior(work)
+
+
+def no_training(run, job, stop):
     raise AssertionError(f"{job.name} is trained")
 
 
 @pytest.fixture(scope="module")
 def estimated(tmp_path_factory, compiled):
-    """(run, estimate) of a run with 300 labelled positives."""
-    run = run_of(tmp_path_factory.mktemp("run"))
-    return run, class_prior.class_prior(run)
+    """(work, estimate) of a run with 300 labelled positives."""
+    work = work_of(tmp_path_factory.mktemp("run"))
+    return work, estimate(work)
 
 
 def test_the_estimate_is_near_the_truth_and_on_record(estimated):
-    run, estimate = estimated
-    block = json.loads((run.workdir / "results.json").read_text())["class_prior"]
-    odd = np.isin(np.concatenate([build.load_dataset(run.config).y_train]), (1, 3, 5, 7, 9)).sum()
+    work, found = estimated
+    block = json.loads((work.run.workdir / "results.json").read_text())["class_prior"]
+    odd = np.isin(load_digits().y_train, (1, 3, 5, 7, 9)).sum()
     assert block["true"] == pytest.approx((odd - 300) / (1437 - 300))
-    assert block["estimate"] == estimate
-    assert estimate == pytest.approx(block["true"], abs=0.08)
-    assert block["error"] == pytest.approx(estimate - block["true"])
+    assert block["estimate"] == found
+    assert found == pytest.approx(block["true"], abs=0.08)
+    assert block["error"] == pytest.approx(found - block["true"])
     assert 0.005 < block["standard_error"] < 0.05
 
 
+def test_the_truth_is_not_told_where_labels_are_not_known(tmp_path, monkeypatch):
+    split, scores = SimpleNamespace(labeled=np.arange(3), unlabeled=np.arange(3, 8)), np.arange(4.0)
+    halves = dict(positive_0=scores, unlabeled_0=scores, positive_1=scores, unlabeled_1=scores)
+    monkeypatch.setattr(class_prior, "halves_scored", lambda work: dict(halves))
+    for hidden, told in ((0, True), (-1, False)):
+        dataset = SimpleNamespace(y_train=np.array([1, 1, 1, 1, 0, 0, 0, hidden]))
+        experiment = SimpleNamespace(config=config_of(), dataset=dataset, split=split)
+        work = Work(IMAGES, Run(tmp_path / str(told)), experiment)
+        class_prior.estimate_prior(work)
+        block = work.run.results["class_prior"]
+        assert ("true" in block) == ("error" in block) == told
+        if told:
+            assert block["true"] == pytest.approx(1 / 5)
+
+
 def test_what_is_kept_are_scores_of_images_not_trained_on(estimated):
-    run, estimate = estimated
-    with np.load(run.workdir / "class_prior.npz") as file:
+    work, found = estimated
+    with np.load(work.run.workdir / "class_prior.npz") as file:
         scores = dict(file)
     error = scores.pop("standard_error")
-    assert scores.pop("estimate") == estimate
+    assert scores.pop("estimate") == found
     assert {name: array.shape for name, array in scores.items()} == {
         "positive_0": (150,), "unlabeled_0": (569,), "positive_1": (150,), "unlabeled_1": (568,)
     }  # fmt: skip
     pairs = [(scores[f"positive_{half}"], scores[f"unlabeled_{half}"]) for half in (0, 1)]
     halves = [algorithm_1(*pair) for pair in pairs]
-    assert estimate == pytest.approx(np.mean(halves))
+    assert found == pytest.approx(np.mean(halves))
     apart = [resampled_error(*pair, np.random.default_rng(99)) for pair in pairs]
     assert error == pytest.approx(np.hypot(*apart) / 2, rel=0.3)  # error of the mean of the two
-    hidden = run.experiment.dataset.y_train[run.experiment.split.unlabeled]
+    hidden = work.experiment.dataset.y_train[work.experiment.split.unlabeled]
     for half in (0, 1):  # in the order of the split, positives higher
         labels = hidden[half::2]
         by_class = [np.median(scores[f"unlabeled_{half}"][labels == label]) for label in (0, 1)]
@@ -145,78 +172,101 @@ def test_what_is_kept_are_scores_of_images_not_trained_on(estimated):
 
 
 def test_a_second_call_trains_nothing_and_says_the_same(estimated, monkeypatch):
-    run, estimate = estimated
-    monkeypatch.setattr(class_prior, "train_stage", no_training)
-    before = (run.workdir / "results.json").read_text()
-    assert class_prior.class_prior(run_of(run.workdir)) == estimate
-    assert (run.workdir / "results.json").read_text() == before
+    work, found = estimated
+    monkeypatch.setattr(Run, "train", no_training)
+    before = (work.run.workdir / "results.json").read_text()
+    assert estimate(work_of(work.run.workdir)) == found
+    assert (work.run.workdir / "results.json").read_text() == before
 
 
 @pytest.fixture
 def priors(monkeypatch):
-    """(run) -> the prior that the objective of its classifier has."""
+    """(work) -> the prior that the objective of its classifier has."""
     seen = []
-    objective = jobs.Objective
-    monkeypatch.setattr(jobs, "Objective", lambda *args: seen.append(objective(*args)) or seen[-1])
-    monkeypatch.setattr(pipeline, "train_stage", lambda run, job: ({}, {}))
+    made = objective.Objective
+    monkeypatch.setattr(objective, "Objective", lambda **fields: seen.append(made(**fields)) or seen[-1])
+    monkeypatch.setattr(Work, "params", lambda work, name: {})
 
-    def prior(run):
-        run.params["score"] = {}
-        pipeline.train_classifier(run)
+    def prior(work):
+        images.make_classifier_job(work)
         return seen[-1].prior
 
     return prior
 
 
-def test_the_objective_receives_the_estimate(estimated, priors, monkeypatch):
-    run, estimate = estimated
-    monkeypatch.setattr(class_prior, "train_stage", no_training)
-    assert priors(run_of(run.workdir)) == (1 - estimate, estimate)
+def test_the_objective_receives_the_estimate(estimated, priors):
+    work, found = estimated
+    assert priors(work_of(work.run.workdir)) == (1 - found, found)
 
 
-def test_a_given_prior_needs_no_estimate(tmp_path, priors, monkeypatch):
-    monkeypatch.setattr(class_prior, "train_stage", no_training)
-    assert priors(run_of(tmp_path, prior=0.25)) == (0.75, 0.25)
+def test_a_given_prior_needs_no_estimate(tmp_path, priors):
+    work = work_of(tmp_path, prior=0.25)
+    assert priors(work) == (0.75, 0.25)
+    assert not {stage.name for stage in work.stages()} & set(ESTIMATING)
+    assert IMAGES.stage("classifier").needs(work.config) == ("score",)
     assert not (tmp_path / "class_prior.npz").exists()
-    assert "class_prior" not in json.loads((tmp_path / "results.json").read_text())
 
 
-def test_other_regimes_have_none(tmp_path):
-    run = SimpleNamespace(config=tiny.get_config(), workdir=tmp_path)
-    assert class_prior.class_prior(run) is None
+def test_before_there_is_an_estimate_a_half_stands_for_it(tmp_path, priors):
+    """As in --mode=check; a classifier is not trained so, because it needs the estimate."""
+    work = work_of(tmp_path)
+    assert priors(work) == (0.5, 0.5)
+    for name, needed in (("class_prior", "class_prior_0"), ("classifier", "class_prior")):
+        for stage in ("score", *(("class_prior_0", "class_prior_1") if name == "classifier" else ())):
+            steps = 40 if stage == "score" else 400
+            (tmp_path / "checkpoints" / stage / str(steps)).mkdir(parents=True, exist_ok=True)
+        with pytest.raises(UserError, match=f"stage {needed} of .* is not finished: run --mode=train_classifier"):
+            work.require(IMAGES.stage(name))
+
+
+def test_other_regimes_have_none():
+    work = SimpleNamespace(config=tiny.get_config())
+    assert class_prior.class_prior(work) is None
 
 
 # Going on with a run
 
 
-def test_scores_of_other_classifiers_are_not_reused(tmp_path):
+@pytest.fixture
+def go_on(tmp_path):
+    """(config before, config now) -> files of its run that are there, after it is adopted by the second."""
+
+    def adopted(before, now):
+        for folder in ("checkpoints/class_prior_0", "checkpoints/class_prior_1", "checkpoints/classifier"):
+            (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "class_prior.npz").touch()
+        (tmp_path / "config.json").unlink(missing_ok=True)
+        adopt(work_of(tmp_path, config=before), None)
+        adopt(work_of(tmp_path, config=now), None)
+        return Run(tmp_path).has("class_prior.npz", "checkpoints/class_prior_0", "checkpoints/classifier")
+
+    return adopted
+
+
+def changed(prior=0.0, **evaluation):
+    config = config_of(prior)
+    config.evaluation.update(evaluation)
+    return config
+
+
+def test_scores_of_other_classifiers_are_not_reused(go_on):
     """The classifiers are of the judge's kind: its fields change an estimate, and nothing where the prior is given."""
-    for name in ("class_prior.npz", "checkpoints/class_prior_0", "checkpoints/classifier"):
-        (tmp_path / name).mkdir(parents=True)
-
-    def go_on(config, field, value):
-        (tmp_path / "config.json").write_text(config.to_json())
-        config.evaluation[field] = value
-        adopt_config(config, tmp_path, None)
-
     changes = dict(judge_depth=10, judge_widen=2, judge_patch=2, judge_learning_rate=0.1, batch_size=32)
     for field, value in changes.items():
         with pytest.raises(UserError, match=rf"evaluation.{field} .* delete checkpoints/class_prior_") as error:
-            go_on(config_of(), field, value)
-        assert "class_prior.npz, checkpoints/classifier*" in str(error.value)
-        go_on(config_of(prior=0.3), field, value)
+            go_on(changed(), changed(**{field: value}))
+        made = "checkpoints/class_prior_0, checkpoints/class_prior_1, class_prior.npz, checkpoints/classifier"
+        assert f"delete {made} there" in str(error.value)
+        assert go_on(changed(0.3), changed(0.3, **{field: value})) == ["checkpoints/classifier"], "moved aside"
 
 
-def test_more_steps_of_the_classifiers_ask_for_a_new_estimate_and_a_given_prior_for_a_new_classifier(tmp_path):
-    for name in ("class_prior.npz", "checkpoints/classifier"):
-        (tmp_path / name).mkdir(parents=True)
-    (tmp_path / "config.json").write_text(config_of().to_json())
+def test_more_steps_of_the_classifiers_ask_for_a_new_estimate_and_a_given_prior_for_a_new_classifier(go_on):
     config = config_of()
     config.data.prior_steps = 401
     with pytest.raises(UserError, match="class_prior.npz"):
-        adopt_config(config, tmp_path, None)
-    with pytest.raises(UserError, match=r"delete checkpoints/classifier\* there"):
-        adopt_config(config_of(0.3), tmp_path, None)
+        go_on(config_of(), config)
+    with pytest.raises(UserError, match=r"delete checkpoints/classifier there"):
+        go_on(config_of(), config_of(0.3))
 
 
 def test_two_images_of_either_kind_are_needed():
