@@ -15,7 +15,7 @@ from pathlib import Path
 from scoressl_jax.commands.arguments import Parser, at_least
 from scoressl_jax.errors import UserError
 from scoressl_jax.experiment.config import default_config, validate
-from scoressl_jax.experiment.networks import SCORE_ARCHITECTURE
+from scoressl_jax.experiment.networks import SCORE_ARCHITECTURE, heights
 from scoressl_jax.experiment.run import Run, parameter_count
 from scoressl_jax.experiment.training import optimizer_of
 from scoressl_jax.files import write_npz
@@ -88,6 +88,14 @@ def config_of(weights, options):
         config.sde.sigma_min, config.sde.sigma_max = weights.noise or (0.01, options.sigma_max)
     config.score.scaling = "index" if config.sde.name == "ve" and "index" in weights.scalings else weights.scalings[0]
     validate(config)
+    there = heights(config.score, options.image_size)
+    strange = [n for n in config.score.attention if n not in there]
+    if strange and options.attention is not HINTS["attention"]:
+        raise UserError(
+            f"--attention {strange[0]}: images of --image-size={options.image_size} make levels of "
+            f"{', '.join(map(str, there))} pixels, one of which it must be"
+        )
+    config.score.attention = tuple(n for n in config.score.attention if n in there)
     return config
 
 

@@ -16,6 +16,7 @@ from scoressl_jax.experiment.networks import ASSISTED, build_classifier_network,
 from scoressl_jax.experiment.process import build_sde
 from scoressl_jax.experiment.run import Run
 from scoressl_jax.experiment.samplers import check_classes
+from scoressl_jax.weights.inception import read_arrays
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,9 @@ def build(config, known: dict | None = None) -> Experiment:
     validate(config, known)
     prepared = prepare(config)
     data = prepared.dataset
-    check_size(config, *data.image_shape[:2], judge_patch=config.evaluation.judge_patch)
+    check_size(config, *data.image_shape[:2], judge_patch=config.evaluation.judge_patch, known=known)
+    if config.evaluation.features == "inception":
+        read_arrays(config.evaluation.inception_weights)  # what cannot be read is found before anything is trained
     check_classes(config.sampling, data.class_names)
     return Experiment(config, tuple(data.class_names), tuple(data.image_shape), lambda: prepared)
 

@@ -37,6 +37,11 @@ SHARE = Rule("lie in [0, 1]", lambda value: 0 <= value <= 1)
 AT_LEAST_TWO = Rule("be 2 or more", lambda value: value >= 2)
 
 
+def is_whole(value: object) -> bool:
+    """Whether it is a whole number; True and False are none."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 @dataclass(frozen=True)
 class Field:
     """One field. `per_device`: a batch size, which every device takes an equal part of. `free`: it never changes a
@@ -101,6 +106,8 @@ def check_values(config: ConfigDict, fields: dict) -> None:
         value = get(config, name)
         if isinstance(value, float) and not math.isfinite(value):
             raise UserError(f"config.{name} is {value}: it must be a finite number")
+        if isinstance(value, bool) and not isinstance(field.default, bool):
+            raise UserError(f"config.{name} is {value}: it must be a number")
         if field.allowed.names:
             choose(name, value, field.allowed.names)
         elif not field.allowed.holds(value):

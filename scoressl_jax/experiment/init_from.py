@@ -8,7 +8,7 @@ import numpy as np
 from scoressl_jax.errors import UserError
 from scoressl_jax.experiment.config import config_of_run
 from scoressl_jax.experiment.jobs import classifier_init
-from scoressl_jax.experiment.networks import SCORE_ARCHITECTURE
+from scoressl_jax.experiment.networks import SCORE_ARCHITECTURE, heights
 from scoressl_jax.experiment.process import build_sde
 from scoressl_jax.experiment.run import Run
 from scoressl_jax.sde import TRAINING_EPS
@@ -74,7 +74,7 @@ def score_weights(experiment) -> Weights:
         source=score.init_from,
         block="config.score",
         fields=score,
-        resolutions=[shape[0] // score.patch >> level for level in range(len(score.multipliers))],
+        resolutions=heights(score, shape[0]),
         noise=noise_range(experiment.sde),
         network=experiment.score_network,
         image_shape=shape,

@@ -23,7 +23,7 @@ FIELDS = dict(
     ),
     threshold=Field(0.8, "confidence from which a prediction at tau is a pseudo-label", FRACTION),
     dlsm_power=Field(1.0, "DLSM is weighted by std^(2 power)"),
-    temporal_delta=Field(0.1, "temporal: most that std grows between the two noise levels"),
+    temporal_delta=Field(0.1, "temporal: most that std grows between the two noise levels", NOT_NEGATIVE),
     temporal_time=Field("shifted", "temporal: time told of the second view", one_of("shifted", "same")),
     temporal_noise=Field("shared", "temporal: noise of the second view", one_of("shared", "fresh")),
 )

@@ -76,9 +76,14 @@ class GroupNorm(nn.Module):
         return (h * gain[:, None] + (bias - mean * gain)[:, None]).reshape(x.shape).astype(x.dtype)
 
 
+def groups_of(channels):
+    """score_sde's number of groups, a quarter of the channels up to 32, or the largest below it that divides them."""
+    return max(n for n in range(1, max(1, min(channels // 4, 32)) + 1) if channels % n == 0)
+
+
 def group_norm(channels, epsilon=1e-6):
-    """GroupNorm with score_sde's number of groups."""
-    return GroupNorm(max(1, min(channels // 4, 32)), epsilon)
+    """GroupNorm for any number of channels."""
+    return GroupNorm(groups_of(channels), epsilon)
 
 
 class InstanceNormPlus(nn.Module):

@@ -5,17 +5,18 @@ import argparse
 import numpy as np
 import pytest
 
-from scoressl_jax.commands.import_weights import config_of, flags
+from scoressl_jax.commands.import_weights import HINTS, config_of, flags
+from scoressl_jax.errors import UserError
 from scoressl_jax.weights.fit import Weights
 from scoressl_jax.weights.inception import layout
 
 NETWORK = {"width": 8, "multipliers": (1, 2), "blocks": 2, "embedding": 8}
 
 
-def made(scalings, sde=None, noise=None, **fields):
+def made(scalings, sde=None, noise=None, attention=(8,), image_size=16, **fields):
     """({field: value} of the flags that take weights with these scalings)."""
     weights = Weights({}, {}, 600, scalings, NETWORK | fields, noise)
-    options = argparse.Namespace(file="file", attention=(8,), sde=sde, sigma_max=50.0)
+    options = argparse.Namespace(file="file", attention=attention, image_size=image_size, sde=sde, sigma_max=50.0)
     config = config_of(weights, options)
     assert config.score.steps == 600
     return dict(flags(config, "there"))
@@ -39,6 +40,15 @@ def test_a_fourier_embedding_is_of_ve():
     found = made(("sigma",))
     assert (found["sde.name"], found["score.scaling"], found["score.attention"]) == ("ve", "sigma", "'(8,)'")
     assert (found["sde.sigma_min"], found["sde.sigma_max"]) == (0.01, 50.0)
+
+
+def test_attention_is_at_heights_that_there_are():
+    """The guess, 16, stands for nothing where images of that size make no such level; what is said must be one."""
+    assert made(("sigma",), image_size=28, attention=HINTS["attention"])["score.attention"] == "'()'"
+    assert made(("sigma",), image_size=28, attention=[14])["score.attention"] == "'(14,)'"
+    assert made(("sigma",), image_size=32, attention=HINTS["attention"])["score.attention"] == "'(16,)'"
+    with pytest.raises(UserError, match="--attention 16: images of --image-size=28 make levels of 28, 14 pixels"):
+        made(("sigma",), image_size=28, attention=[16])
 
 
 def test_inceptions_weights_become_an_npz(scoressl, tmp_path):

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from itertools import product
 
 import jax
 import pytest
@@ -49,13 +50,14 @@ POSITIVE = [
     *(f"classifier.{n}" for n in ("widen", "width", "blocks", "embedding", "patch")),
     *(f"sampling.{n}" for n in ("batch_size", "count", "tolerance", "snr")),
     *(f"evaluation.{n}" for n in ("batch_size", "judge_patch", "times", "curve_images", "likelihood_tolerance", "k")),
+    *("evaluation.judge_widen", "evaluation.judge_learning_rate"),
     *("training.steps_per_call", "training.checkpoint_every"),
 ]
 NOT_NEGATIVE = [
     *("seed", "data.image_size", "data.num_labels", "data.split_seed", "data.num_positive"),
     *("score.warmup", "score.weight_decay", "classifier.warmup", "classifier.weight_decay", "classifier.random_shift"),
     *(f"classifier.terms.{n}" for n in ("ce", "ce_tau", "dlsm", "pseudo", "pseudo_dlsm", "denoising", "temporal")),
-    *("sampling.corrector_steps", "sampling.scale", "training.max_rollbacks"),
+    *("sampling.corrector_steps", "sampling.scale", "training.max_rollbacks", "classifier.temporal_delta"),
     *(f"evaluation.{n}" for n in ("judge_steps", "judge_noise", "cas_steps", "likelihood_images")),
 ]
 BELOW_ONE = ["score.ema", "classifier.ema", "score.dropout", "classifier.random_affine"]
@@ -154,7 +156,8 @@ def test_runs_older_than_the_samplers_of_few_steps_had_another(tmp_path):
 
 def test_every_field_with_a_rule_is_tried_here():
     tried = {*NAMES, *POSITIVE, *NOT_NEGATIVE, *BELOW_ONE, *FRACTIONS}
-    others = {"classifier.terms.prior", "sampling.steps", "sampling.eta"}
+    others = {"classifier.terms.prior", "sampling.steps", "sampling.eta", "evaluation.judge_depth"}
+    others |= {"score.multipliers", "score.attention"}
     assert {name for name, field in flat(FIELDS) if field.allowed.words} == tried | others
 
 
@@ -196,6 +199,24 @@ def test_not_below_one(field):
 
 def test_not_a_number():
     assert "learning_rate" in refused(score__learning_rate=float("nan"))
+    numbers = [name for name, field in flat(FIELDS) if type(field.default) is float]
+    for field, value in product(numbers, (float("nan"), float("inf"), float("-inf"))):
+        assert refused(**{field: value}) == f"config.{field} is {value}: it must be a finite number"
+
+
+def test_true_is_no_number():
+    for field in (name for name, field in flat(FIELDS) if type(field.default) is int):
+        assert refused(**{field: True}) == f"config.{field} is True: it must be a number"
+
+
+@pytest.mark.parametrize("value", [(0, 1), (1, -1), (1.5, 2), (2.0,), (None,), ("a",), (True, 2), ((1,), 2)])
+def test_elements_of_lists_of_numbers(value):
+    for field in ("score.multipliers", "score.attention"):
+        assert refused(**{field: value}).startswith(f"config.{field} is {value}: it must be whole numbers of 1 or more")
+        validate(changed(**{field: (1, 2)}))
+        validate(changed(**{field: [1, 2]}))
+    validate(changed(score__attention=()))
+    assert refused(score__multipliers=()).startswith("config.score.multipliers is (): it must be whole numbers of 1")
 
 
 def test_sampling_needs_two_steps():
@@ -215,6 +236,9 @@ def test_depth_of_the_classifier():
         assert f"config.classifier.depth is {depth}: it must be 6 n + 4" in refused(classifier__depth=depth)
     for depth in (4, 28):
         validate(changed(classifier__depth=depth))
+    for depth in (0, 12, -2):
+        assert f"config.evaluation.judge_depth is {depth}: it must be 6 n + 4" in refused(evaluation__judge_depth=depth)
+    validate(changed(evaluation__judge_depth=16))
     resnet = dict(classifier__network="resnet")
     assert "a resnet has 18 or 34" in refused(**resnet, classifier__depth=10)
     validate(changed(**resnet, classifier__depth=34))
@@ -256,6 +280,10 @@ def test_scalings_of_score_sde_belong_to_their_processes_and_networks():
         fields = dict(score__scaling=scaling, sde__name=process, score__network="mlp")
         assert f"config.score.scaling {scaling!r} is for config.score.network ncsnpp" in refused(**fields)
     validate(changed(score__scaling="sigma", score__network="mlp"))
+    assert "config.score.embedding is 1: scaling index needs 2 or more" in (
+        refused(score__scaling="index", score__embedding=1)
+    )
+    validate(changed(score__embedding=1))
 
 
 def test_terms():

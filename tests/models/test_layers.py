@@ -94,6 +94,15 @@ def test_group_norm_has_score_sdes_groups(channels, groups):
     assert group_norm(channels).epsilon == 1e-6
 
 
+def test_groups_divide_any_number_of_channels():
+    for channels in range(1, 2049):
+        most = max(1, min(channels // 4, 32))  # score_sde's choice, which is kept wherever it divides
+        groups = group_norm(channels).groups
+        assert channels % groups == 0
+        assert 1 <= groups <= most
+        assert not any(channels % n == 0 for n in range(groups + 1, most + 1))
+
+
 @pytest.mark.parametrize("shape", [(3, 4, 2, 12), (3, 5, 12)])
 def test_group_norm_is_that_of_flax(shape):
     rng = np.random.default_rng(0)
