@@ -1,12 +1,14 @@
 """The experiments in configs/: every stage of each takes a step, and no field that its file sets is idle.
 
-Stages run as pipeline.execute runs them, on networks and images shrunk to almost nothing. Training is one real step,
-compiled once for all experiments that agree in what it depends on; sampling is traced, and evaluation gets made-up
-predictions.
+Stages run as execute runs them, on networks and images shrunk to almost nothing. Training is one real step, compiled
+once for all experiments that agree in what it depends on; sampling is traced, and evaluation gets made-up predictions.
 """
 
+import dataclasses
 import functools
+import json
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -14,14 +16,18 @@ import numpy as np
 import pytest
 from experiments import EXPERIMENTS, SETS, command_of, images
 from ml_collections import ConfigDict
+from small import QUICK
 
+from scoressl_jax.commands.run import load_config
 from scoressl_jax.data import digits, folder, tfds
-from scoressl_jax.experiment import build, class_prior, pipeline
-from scoressl_jax.experiment.adoption import flat
-from scoressl_jax.experiment.checks import validate
-from scoressl_jax.experiment.config import default_config
+from scoressl_jax.experiment import build, class_prior, measure
+from scoressl_jax.experiment import images as stages_of_images
+from scoressl_jax.experiment.config import default_config, validate
 from scoressl_jax.experiment.fields import get
-from scoressl_jax.main import load_config
+from scoressl_jax.experiment.images import IMAGES
+from scoressl_jax.experiment.run import Run
+from scoressl_jax.experiment.stages import Work, execute
+from scoressl_jax.files import flat
 from scoressl_jax.metrics import classification, likelihood
 from scoressl_jax.models import resnet
 from scoressl_jax.sampling.loop import image_keys
@@ -36,12 +42,6 @@ DEPENDS = {  # the fields of a shrunk config that what is traced follows from, b
     "cas": ("seed", "evaluation"),
     "samples": ("dtype", "sde", "score.network", "score.scaling", "sampling")
     + tuple(f"classifier.{name}" for name in ("kind", "network", "depth", "norm")),
-}
-QUICK = {  # compiles several times faster, to slower programs
-    "xla_backend_optimization_level": 0,
-    "xla_llvm_disable_expensive_passes": True,
-    "xla_cpu_use_fusion_emitters": False,
-    "xla_cpu_parallel_codegen_split_count": 1,
 }
 
 
@@ -110,8 +110,26 @@ def shape_of_samples(sample, parameters, conditions):
     return jax.eval_shape(lambda parameters: sample(parameters, keys, **conditions), parameters).shape
 
 
-def no_predictors(run):
-    return lambda x, t: np.zeros((len(x), run.experiment.num_classes)), lambda x, t, y: np.zeros_like(x)
+def no_predictors(work):
+    return lambda x, t: np.zeros((len(x), work.experiment.num_classes)), lambda x, t, y: np.zeros_like(x)
+
+
+class Rehearsed(Run):
+    """A run whose stages are `take(job)` in place of being trained."""
+
+    def __init__(self, workdir, take):
+        super().__init__(workdir)
+        self.take, self.trained = take, {}
+
+    def train(self, job, stop):
+        self.trained[job.name] = self.take(job), job.steps
+        return {}
+
+    def params(self, stage):
+        return self.trained[stage][0]
+
+    def steps_done(self, stage):
+        return self.trained.get(stage, (None, 0))[1]
 
 
 class NoJudge:
@@ -136,7 +154,7 @@ def read_by(tmp_path_factory):
 
     def read_by(config, mode):
         config, seen, used = shrunk(config), set(), []
-        validate(config)
+        validate(config, known=json.loads(config.to_json()))  # it may shrink what is not read
 
         def once(name, num_classes, work):
             """work() where it has not been done for these fields; what it read is read by every run that has them."""
@@ -150,17 +168,17 @@ def read_by(tmp_path_factory):
             seen.update(read)
             return result
 
-        def train_stage(run, job):
+        def take(job):
             def start():
                 lowered, arguments = prepared(job)
                 return arguments[0].params, pool.submit(take_step, lowered, arguments)
 
             kind = "judge" if job.name.startswith("class_prior") else job.name  # judges of the same two classes
-            params, step = once(kind, kind != "score" and run.experiment.num_classes, start)
+            params, step = once(kind, kind != "score" and work.experiment.num_classes, start)
             used.append(step)
-            return params, {}
+            return params
 
-        def generate(make_sample, parameters, conditions, batch, seed, stop):
+        def generate(make_sample, parameters, conditions, *, batch, seed, stop, first):
             num_classes = len(set(conditions["labels"]))
             shape = once("samples", num_classes, lambda: shape_of_samples(make_sample(None), parameters, conditions))
             return np.zeros(shape, np.uint8)
@@ -174,18 +192,20 @@ def read_by(tmp_path_factory):
             patch.setattr(folder, "load_folder", load)
             patch.setattr(digits, "load_digits", lambda: load("digits"))
             patch.setattr(resnet, "STAGES", dict.fromkeys(resnet.STAGES, (1,)))
-            patch.setattr(build, "validate", lambda config: None)
-            patch.setattr(pipeline, "adopt_config", lambda *_: None)
-            for module in (pipeline, class_prior):
-                patch.setattr(module, "train_stage", train_stage)
+            patch.setattr(build, "validate", lambda *_: None)
+            for module in (measure, class_prior):
                 patch.setattr(module, "Judge", NoJudge)
-            patch.setattr(pipeline, "generate", generate)
-            patch.setattr(pipeline, "predictors", no_predictors)
-            patch.setattr(likelihood, "bits_per_dim", lambda keys, score_fn, sde, images, *plan: jnp.zeros(len(images)))
+            patch.setattr(stages_of_images, "generate", generate)
+            patch.setattr(stages_of_images, "score_weights", lambda experiment: SimpleNamespace(ema_params=None))
+            patch.setattr(stages_of_images, "classifier_weights", lambda experiment: None)
+            patch.setattr(measure, "predictors", no_predictors)
+            patch.setattr(likelihood, "bits_per_dim", lambda keys, score_fn, sde, images, **_: jnp.zeros(len(images)))
             patch.setattr(classification, "batched", lambda fn, batch, *arrays: fn(*arrays))
             patch.setattr(classification, "diffuse", lambda sde, images, t, seed: images.astype(np.float32))
-            patch.setattr(pipeline, "STAGES", pipeline.STAGES[:-1])  # the report reads files alone
-            pipeline.execute(mode, Recorder(config, seen), tmp_path_factory.mktemp("run"), None)
+            kind = dataclasses.replace(IMAGES, stages=IMAGES.stages[:-1])  # the report reads files alone
+            run = Rehearsed(tmp_path_factory.mktemp("run"), take)
+            work = Work(kind, run, kind.build(Recorder(config, seen), None))
+            execute(kind, mode, work)
         for step in used:
             step.result()
         return frozenset(seen)
@@ -221,8 +241,11 @@ def test_every_field_there_is_is_read_by_some_run(read_by, read_by_experiment):
     config.data.name, config.data.path = "folder", "images"
     config.sampling.sampler = "ode"
     estimating = load_config("configs/digits_pu.py")
-    estimating.data.class_prior = 0.0
-    runs = read_by(config, "run"), read_by(estimating, "run"), *(read_by_experiment(name) for name in EXPERIMENTS)
+    estimating.data.class_prior, estimating.sampling.sampler = 0.0, "ddim"
+    begun = default_config()
+    begun.score.init_from, begun.score.warm_start, begun.classifier.init_from = "run:there", True, "run:there"
+    runs = [read_by(own, "run") for own in (config, estimating, begun)]
+    runs += [read_by_experiment(name) for name in EXPERIMENTS]
     assert fields(default_config()).keys() - frozenset().union(*runs) == CHOSEN
 
 
