@@ -153,7 +153,7 @@ def our_tree(arrays):
         node = tree
         for name in parents:
             node = node.setdefault(name, {})
-        node[leaf] = np.squeeze(array) if leaf in ("scale", "bias") else array
+        node[leaf] = array.reshape(-1) if leaf in ("scale", "bias") else array
     return {"params": {"body": tree}}
 
 

@@ -3,7 +3,9 @@
 import json
 import pickle
 import shlex
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -112,6 +114,103 @@ def test_a_released_flax_file_round_trips(flax_file, params):
     told = {"network": "ncsnpp", "fir": True, "pyramid": "residual"} | SMALL
     told.pop("attention")  # the file does not tell at which resolution it is
     assert weights.fields == told
+
+
+# Every layout of a file, of grey images and of colours, its raw weights and its averages
+
+LAYOUTS = {
+    "residual": {"pyramid": "residual"},
+    "skip": {"pyramid": "skip"},
+    "positional": {"pyramid": "none", "fir": False, "kind": "positional"},
+}
+THEIRS = {"ResidualBlock": "ResnetBlockBigGANpp", "Attention": "AttnBlockpp", "PyramidDownsample": "Downsample"}
+
+
+def shapes_in_order(network, shape):
+    """(shapes of the parameters, names of the modules as theirs are called, in the order in which they are called)."""
+    inputs, called = (jax.ShapeDtypeStruct((1, *shape), np.float32), jax.ShapeDtypeStruct((1,), np.float32)), []
+
+    def init(key, *inputs):
+        params = network.init(key, *inputs)
+        called.extend(params["params"]["body"])  # what is traced comes back sorted
+        return params
+
+    shapes, order = jax.eval_shape(init, jax.random.key(0), *inputs), []
+    for kind, number in (name.rsplit("_", 1) for name in called):
+        fourier = ["GaussianFourierProjection_0"] if network.body.kind == "fourier" else []
+        embedding = [*fourier, "Dense_0", "Dense_1"]
+        order += embedding if kind == "NoiseEmbedding" else [f"{THEIRS.get(kind, kind)}_{number}"]
+    return shapes, order
+
+
+def as_torch(theirs, order):
+    """{"all_modules.INDEX.NAME": array} of the JAX program's nested dicts."""
+    found = {}
+    for index, name in enumerate(order):
+        for (*inner, leaf), array in flat(theirs[name]).items():
+            if leaf in ("kernel", "weight"):
+                leaf, array = "weight", array.transpose(3, 2, 0, 1) if array.ndim == 4 else array.T
+            elif leaf in ("scale", "bias"):
+                leaf, array = {"scale": "weight", "bias": "bias"}[leaf], array.reshape(-1)
+            found[".".join((f"all_modules.{index}", *inner, leaf))] = array
+    return found
+
+
+class Tensor:
+    def __init__(self, array):
+        self.array = array
+
+    def numpy(self):
+        return self.array
+
+
+def flattened(tree):
+    """Group normalisation's parameters as (C,), as flax has them since 0.3.5."""
+    return {
+        name: flattened(part) if isinstance(part, dict) else part.reshape(-1) if name in ("scale", "bias") else part
+        for name, part in tree.items()
+    }
+
+
+def write_flax(path, raw, averaged):
+    state = {"step": 7, "optimizer": {"target": raw}, "lr": 2e-4, "params_ema": averaged}
+    path.write_bytes(msgpack_serialize(state))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("file", ["flax", "flax before 0.3.5", "torch"])
+def test_every_layout_of_a_released_file(file, channels, layout, tmp_path, monkeypatch):
+    network = ScoreNetwork(NCSNpp(**SMALL | LAYOUTS[layout]), scaling="sigma")
+    shapes, order = shapes_in_order(network, (16, 16, channels))
+    rng = np.random.default_rng(0)
+    raw, averaged = (
+        jax.tree.map(lambda leaf: rng.normal(size=leaf.shape).astype(np.float32), shapes) for _ in range(2)
+    )
+    frequencies = averaged["params"]["body"]["NoiseEmbedding_0"].get("FourierEmbedding_0")
+    if frequencies:  # never trained, so never averaged
+        frequencies["W"] = raw["params"]["body"]["NoiseEmbedding_0"]["FourierEmbedding_0"]["W"]
+    theirs, path = [released(p["params"]["body"]) for p in (raw, averaged)], tmp_path / "checkpoint"
+    if file == "torch":
+        path.write_bytes(b"PK")
+        model, shadow = (as_torch(arrays, order) for arrays in theirs)
+        content = {
+            "model": {f"module.{name}": Tensor(array) for name, array in model.items()},
+            "ema": {"shadow_params": [Tensor(a) for name, a in shadow.items() if name != "all_modules.0.W"]},
+            "step": 7,
+        }
+        monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(load=lambda *_, **__: content))
+        weights = read_torch(path, 16)
+    else:
+        if file == "flax":
+            theirs = [flattened(tree) for tree in theirs]
+        write_flax(path, *theirs)
+        weights = read_flax(path, 16)
+    assert_same_tree(weights.params, raw)
+    assert_same_tree(weights.ema_params, averaged)
+    assert misfits(weights.ema_params, shapes) == []
+    assert weights.fields["pyramid"] == network.body.pyramid
+    assert weights.fields.get("attention", (8,)) == (8,)
 
 
 @pytest.mark.parametrize(
