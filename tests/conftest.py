@@ -97,8 +97,8 @@ def reached(workdir, stage, step):
     return not stage or any(row["stage"] == stage and row["step"] >= step for row in rows)
 
 
-LONGEST = ("test_resume", "test_devices", "test_experiment_fields", "test_moons_study", "test_pipeline",
-           "test_samplers", "test_main", "test_reproduce", "test_class_prior")
+LONGEST = ("test_resume", "test_devices", "test_experiment_fields", "test_moons_study", "test_whole_run",
+           "test_adopt", "test_stages", "test_old_runs", "test_samplers", "test_main", "test_reproduce", "test_class_prior")
 
 
 def pytest_collection_modifyitems(items):

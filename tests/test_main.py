@@ -83,6 +83,7 @@ MISTAKES = {
         ["config.score.steps", "400", "401", "its cosine schedule has run to its end", "--config.score.init_from=run:"],
     ),
     "nothing to begin with": (["--config.score.warm_start=True"], ["score.warm_start", "score.init_from"]),
+    "a field that nothing reads": (["--config.data.num_positive=5"], ["data.num_positive is 5", "config.regime ssl"]),
     "a class that is not there": (["--config.sampling.classes=('3','x')"], ["config.sampling.classes", "'x'", "3"]),
     "changed later field": (["--config.sampling.scale=0.5"], ["config.sampling.scale", "0.5", "samples/samples.npz"]),
 }

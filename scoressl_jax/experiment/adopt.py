@@ -39,9 +39,9 @@ def adopt(work: Work, command: str | None, without_data: bool = False) -> None:
     else:
         facts, split = kind.facts(work.experiment), kind.split(work.experiment)
     if run.exists:
-        known_sources(work)
         labeled = [known.get("labeled") for known in (run.labels, split or {})]
         accept(work, changes(kind, run.config, config, run.data, facts, labeled=labeled), facts)
+        known_sources(work)
     run.write_config(config, command)
     run.write_data(facts, split)
 
@@ -199,6 +199,6 @@ def known_sources(work: Work) -> None:
     if run.format == 1 and not run.made:
         for stage in (s for s in work.kind.stages if run.has(*s.makes)):
             sources = work.sources(stage)
-            if "samples" in stage.uses:
+            if "samples" in stage.uses and run.evaluation:
                 sources["samples"] = len(run.evaluation.get("nearest", ()))
             run.write_made(stage.name, sources)

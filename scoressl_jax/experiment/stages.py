@@ -135,7 +135,7 @@ class Work:
         """A UserError unless every stage that it needs has been done to its end."""
         for name in stage.needs(self.config):
             source = self.kind.stage(name)
-            if source in self.stages() and not self.finished(source):
+            if source.applies(self) and not self.finished(source):
                 raise UserError(
                     f"stage {name} of {self.run.workdir} is not finished: run --mode={source.mode} or --mode=run first"
                 )
@@ -193,12 +193,11 @@ def trained(name: str, *, steps: Callable, block: Callable | None = None, schedu
 
 def execute(kind: Kind, mode: str, work: Work) -> None:
     """Every stage of a mode, or all in order (`run`)."""
-    plan = work.stages()
+    # Whether others apply is not asked: it may take the data.
+    plan = [stage for stage in kind.stages if mode in ("run", stage.mode) and stage.applies(work)]
     with StopSignal() as stop:
         work.stop, work.mode = stop, mode
         for number, stage in enumerate(plan, 1):
-            if mode not in ("run", stage.mode):
-                continue
             if mode != "run" and any(not kind.stage(name).extent(work.run) for name in stage.beside):
                 continue
             stop.check()

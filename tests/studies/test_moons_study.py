@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import re
+import shutil
 from pathlib import Path
 
 import jax
@@ -138,6 +139,21 @@ def test_again_it_does_nothing_and_a_change_is_refused(run, program):
     assert outcome.code == 2
     assert "checkpoints/classifier" in outcome.complaint
     assert "checkpoints/score" not in outcome.complaint
+
+
+def test_a_run_of_format_1_is_finished_too(run, tmp_path, at_root, capfd):
+    workdir = shutil.copytree(run[0], tmp_path / "run")
+    config = json.loads((workdir / "config.json").read_text())
+    del config["format"]
+    (workdir / "config.json").write_text(json.dumps(config))
+    for name in ("data.json", "made.json"):
+        (workdir / name).unlink()
+    results = json.loads((workdir / "results.json").read_text())
+    assert main([f"--workdir={workdir}"]) == 0
+    said = capfd.readouterr().out
+    for stage in ("score", *(f"classifier_{loss}" for loss in LOSSES), "samples", "evaluation"):
+        assert f"\n{stage}: done, " in said
+    assert json.loads((workdir / "results.json").read_text()) == results
 
 
 @pytest.mark.parametrize(
