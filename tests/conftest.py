@@ -98,7 +98,8 @@ def reached(workdir, stage, step):
 
 
 LONGEST = ("test_resume", "test_devices", "test_experiment_fields", "test_moons_study", "test_whole_run",
-           "test_adopt", "test_stages", "test_old_runs", "test_samplers", "test_main", "test_reproduce", "test_class_prior")
+           "test_adopt", "test_stages", "test_old_runs", "test_samplers", "test_main", "test_reproduce",
+           "test_class_prior")
 
 
 def pytest_collection_modifyitems(items):
