@@ -286,6 +286,24 @@ def test_a_change_asks_to_delete_what_depends_on_it_and_nothing_else(flag, made,
     assert snapshot(workdir) == before
 
 
+def test_a_field_that_the_run_did_not_know_is_no_change(own, complaint):
+    """It is newer than the run, which had what all runs had before it."""
+    config = json.loads((own.workdir / "config.json").read_text())
+    del config["score"]["random_flip"], config["classifier"]["init_from"], config["sampling"]["classes"]
+    (own.workdir / "config.json").write_text(json.dumps(config))
+    assert complaint(own.workdir, "--config.seed=3").startswith("config.seed is 0 in the run")
+    assert complaint(own.workdir, "--config.score.random_flip=True").startswith("config.score.random_flip is False in")
+    assert command(own.workdir) == 0
+    assert extents(own.workdir) == FINISHED
+    config["sampling"]["sampler"] = "predictor_corrector"  # what runs had that are older than this field
+    (own.workdir / "config.json").write_text(json.dumps(config))
+    line = complaint(own.workdir, path=own.path)
+    assert line.startswith("config.sampling.sampler is 'predictor_corrector' in the run")
+    del config["sampling"]["sampler"]
+    (own.workdir / "config.json").write_text(json.dumps(config))
+    assert complaint(own.workdir, path=own.path) == line
+
+
 @pytest.mark.parametrize("flag", ["training.steps_per_call=5", "training.checkpoint_every=7", "data.download=True"])
 def test_free_fields_may_change(flag, own):
     before = results(own.workdir)

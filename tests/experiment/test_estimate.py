@@ -25,7 +25,8 @@ def test_check_of_a_tiny_run(program, tmp_path):
         assert "timed on" not in line
         assert "40 steps: about" in line
     assert "20 images, 8 network calls each: about" in lines[3]
-    assert not (tmp_path / "run").exists(), "a check writes nothing"
+    assert outcome.err == ""
+    assert {path.name for path in tmp_path.iterdir()} == {"run.out", "run.err"}, "a check writes nothing"
 
 
 @pytest.fixture

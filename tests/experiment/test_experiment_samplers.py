@@ -67,7 +67,7 @@ def test_classes_that_there_are_not(fields, words):
     with pytest.raises(UserError) as error:
         samplers.check_classes(plan(**fields), NAMES)
     assert words in str(error.value)
-    assert str(error.value).startswith("config.sampling.classes is" if "numbers" not in words else "config.sampling.per")
+    assert str(error.value).startswith(f"config.sampling.{'per_class' if 'numbers' in words else 'classes'} ")
 
 
 def test_conditions_of_new_images_are_labels_and_of_restored_ones_test_images_with_their_own():

@@ -92,8 +92,8 @@ def test_judges_learn_from_images_changed_as_the_classifier_s_and_the_estimators
 
 def test_a_job_names_the_field_of_its_learning_rate():
     experiment = build.build(tiny.get_config())
-    named = []
-    for job in (score_job(experiment), classifier_job(experiment, {}), judge_job(experiment), positive_job(experiment, 0)):
+    named, found = [], (score_job(experiment), classifier_job(experiment, {}), judge_job(experiment))
+    for job in (*found, positive_job(experiment, 0)):
         rate = re.fullmatch(r"lower config\.(\S+) or allow config\.training\.max_rollbacks", job.remedy)[1]
         assert isinstance(fields.get(experiment.config, rate), float)
         named.append(rate)
