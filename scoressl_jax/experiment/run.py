@@ -12,7 +12,6 @@ read off their other files.
 
 import json
 import shutil
-from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -252,8 +251,3 @@ class Run:
 
 def parameter_count(params) -> int:
     return sum(x.size for x in jax.tree.leaves(params))
-
-
-def differing(old: dict, new: dict, names: Sequence[str]) -> list[str]:
-    """Those of the names under which both dicts have something, and not the same."""
-    return [name for name in names if name in old and name in new and old[name] != new[name]]
