@@ -24,7 +24,7 @@ experiment: fields process networks training objective samplers data run config 
 studies.moons: points relu networks config jobs charts page torch_loop study
 studies: kinds
 api
-commands: arguments run report sample compare evaluate import_weights pack benchmark_metrics benchmark_moons benchmark_sampling benchmark reproduced
+commands: arguments run report sample compare evaluate import_weights pack benchmark_metrics benchmark_moons benchmark_sampling benchmark_train benchmark reproduced
 main __main__
 """  # noqa: E501
 LIBRARIES = ("models", "data", "losses", "methods", "sampling", "training", "weights", "metrics", "report")

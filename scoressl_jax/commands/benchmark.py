@@ -6,11 +6,13 @@ sampling  images per second of every sampler; with RUN also how many show the cl
 metrics   seconds and memory of every metric of generated images
 """
 
+from argparse import Namespace
+
 from scoressl_jax.commands import benchmark_metrics, benchmark_moons, benchmark_sampling, benchmark_train
 from scoressl_jax.commands.arguments import Parser, at_least
 
 
-def parse(argv: list):
+def parse(argv: list) -> Namespace:
     parser = Parser("scoressl benchmark", description=__doc__)
     kinds = parser.add_subparsers(dest="what", metavar="WHAT", required=True, help="train, moons, sampling or metrics")
     kinds.add_parser("train", description=benchmark_train.__doc__)

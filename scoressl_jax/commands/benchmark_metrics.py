@@ -18,7 +18,7 @@ from scoressl_jax.metrics.manifold import precision_recall
 RANK, CLASSES = 32, 1008
 
 
-def random_features(count, dimension, seed, spread=1.0):
+def random_features(count: int, dimension: int, *, seed: int, spread: float = 1.0) -> np.ndarray:
     """Float32 `[count, dimension]`, a plane of RANK dimensions and a little noise; the plane is the same for all."""
     plane = 0.1 * np.random.default_rng(0).standard_normal((RANK, dimension), np.float32)
     rng = np.random.default_rng(seed)
@@ -30,7 +30,7 @@ def random_features(count, dimension, seed, spread=1.0):
     return features
 
 
-def peak_gib():
+def peak_gib() -> float:
     """Largest resident memory of this process so far."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**30 if sys.platform == "darwin" else 2**20)

@@ -11,6 +11,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 
 import jax
 
@@ -19,13 +20,14 @@ from scoressl_jax.devices import device_mesh, prepare_jax, replicated, use_cores
 from scoressl_jax.experiment.fields import batch_sizes
 from scoressl_jax.studies.moons import jobs
 from scoressl_jax.studies.moons.config import FIELDS
+from scoressl_jax.training.loop import Job
 from scoressl_jax.training.step import make_multi_update
 
 STEPS, TURNS = 50, 12
 CONFIG = "moons_dlsm:faithful"  # shipped: found from any directory
 
 
-def make_runner(job):
+def make_runner(job: Job) -> Callable[[], float]:
     """steps() -> seconds of STEPS updates."""
     run, sharding = make_multi_update(job.update, device_mesh()), replicated(device_mesh())
     inputs = job.init_state(), job.arrays, job.frozen, jax.random.key(0)
@@ -42,7 +44,7 @@ def make_runner(job):
 
 
 @contextlib.contextmanager
-def torch_loop():
+def torch_loop() -> Iterator[Callable[[str], float] | None]:
     """`name -> seconds` of STEPS updates in a PyTorch process, or None without PyTorch.
 
     Its threads sleep while they wait: otherwise they would take the cores from the other process between turns.

@@ -25,6 +25,7 @@ from scoressl_jax.experiment.samplers import guided_sampler, guided_score, netwo
 from scoressl_jax.experiment.stages import Work
 from scoressl_jax.sampling.generate import check_finite, to_uint8
 from scoressl_jax.sampling.loop import draw_prior, image_keys
+from scoressl_jax.sampling.ode import flow
 from scoressl_jax.studies.kinds import kind_of
 
 TIMED_CALLS = 40  # of untrained networks: a chain of more is cut to about as many and its time scaled up
@@ -67,15 +68,13 @@ def compiled_sampler(experiment: Experiment, parameters: tuple) -> Callable:
 
 def ode_calls(experiment: Experiment, parameters: tuple) -> float:
     """Network calls that the adaptive solver needs for an image, the mean over one batch."""
-    from scoressl_jax.sampling.ode import flow
-
     s, sde, count = experiment.config.sampling, experiment.sde, experiment.config.sampling.batch_size
 
     @jax.jit
     def run(parameters, key):
         score_fn = guided_score(experiment, parameters, jnp.arange(count) % experiment.num_classes)
         x = draw_prior(image_keys(key, jnp.arange(count)), sde, experiment.image_shape, 1.0)
-        return flow(score_fn, sde, x, 1.0, sde.sampling_eps, s.tolerance)[1]
+        return flow(score_fn, sde, x, 1.0, sde.sampling_eps, tolerance=s.tolerance)[1]
 
     return float(run(parameters, jax.random.key(experiment.config.seed)).mean())
 
@@ -89,12 +88,12 @@ def timed(experiment: Experiment, parameters: tuple, count: int) -> tuple:
     return to_uint8(images)[:count], (time.perf_counter() - started) / len(images)
 
 
-def row(name, calls, seconds, first, agreement=None):
+def row(name: str, calls: float, seconds: float, first: float, agreement: float | None = None) -> None:
     shown = "" if agreement is None else f"{100 * agreement:>12.1f}"
     print(f"{name:<34}{calls:>8.0f}{1 / seconds:>12.2f}{first / seconds:>10.1f}{shown}", flush=True)
 
 
-def header(what, judged):
+def header(what: str, judged: bool) -> None:
     print(f"{what} ({jax.device_count()} {jax.default_backend()} device(s))")
     print(f"{'sampler':<34}{'calls':>8}{'images/s':>12}{'speed':>10}{'agreement %' if judged else '':>12}")
 

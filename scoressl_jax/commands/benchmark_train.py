@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 
 import jax
+from ml_collections import ConfigDict
 
 from scoressl_jax.devices import by_image, device_mesh, prepare_jax, replicated, use_cores
 from scoressl_jax.experiment.build import build
@@ -21,7 +22,8 @@ LOOP_STEPS, ROUNDS = 10, 7
 ONLY_CE = dict(ce=1.0, ce_tau=0.0, dlsm=0.0, pseudo=0.0, pseudo_dlsm=0.0, denoising=0.0, temporal=0.0, prior=0.0)
 
 
-def benchmark_config():
+def benchmark_config() -> ConfigDict:
+    """The main job's, its classifier noisy and supervised."""
     config = default_config()
     config.regime = "supervised"
     classifier = config.classifier

@@ -7,6 +7,8 @@ judge, and features, of its own. With --out, DIR/compare.html has the same, the 
 gradients side by side, and both pictures lie beside it.
 """
 
+from argparse import Namespace
+
 from scoressl_jax.commands.arguments import Parser
 from scoressl_jax.errors import UserError
 from scoressl_jax.experiment.run import Run
@@ -14,7 +16,7 @@ from scoressl_jax.report.compare import write_page
 from scoressl_jax.report.groups import cells, difference, group_names, grouped, markdown
 
 
-def parse(argv):
+def parse(argv: list) -> Namespace:
     parser = Parser("scoressl compare", description=__doc__)
     parser.hint = "usage: scoressl compare RUN [RUN ...] [--out=DIR]"
     parser.add_argument("runs", metavar="RUN", nargs="+", help="directory of a finished run")

@@ -7,26 +7,29 @@ figures as JSON. Both sides labelled, every class is measured as well.
 
 import sys
 import tempfile
+from argparse import Namespace
 from pathlib import Path
 
 import jax
 import numpy as np
+from ml_collections import ConfigDict
 
 from scoressl_jax.commands.arguments import Parser, at_least
 from scoressl_jax.data import image_sets
+from scoressl_jax.data.image_sets import ImageSet
 from scoressl_jax.devices import prepare_jax, use_cores
 from scoressl_jax.errors import UserError
 from scoressl_jax.experiment.config import default_config
 from scoressl_jax.experiment.judge import Judge, check_shape, judge_network, judge_of_run, measuring_job
 from scoressl_jax.files import write_json
-from scoressl_jax.metrics.features import extractor
+from scoressl_jax.metrics.features import Extractor, extractor
 from scoressl_jax.metrics.generation import compare_samples, described
 from scoressl_jax.metrics.manifold import INSIDE
 from scoressl_jax.training.loop import train
 from scoressl_jax.training.signals import StopSignal
 
 
-def parse(argv: list):
+def parse(argv: list) -> Namespace:
     plan = default_config().evaluation
     parser = Parser("scoressl evaluate", description=__doc__)
     parser.add_argument("reference", metavar="REFERENCE", help="real images: .npz or folder")
@@ -57,7 +60,7 @@ def parse(argv: list):
     return options
 
 
-def config_of(options):
+def config_of(options: Namespace) -> ConfigDict:
     """The default config with the options in place of the fields that a judge and its training have."""
     config = default_config()
     fields = ("judge_steps", "judge_depth", "judge_widen", "batch_size")
@@ -66,7 +69,7 @@ def config_of(options):
     return config
 
 
-def read(options):
+def read(options: Namespace) -> list[ImageSet]:
     """(reference, samples) as ImageSets of one size, said on stdout."""
     both = [image_sets.read_images(path, options.image_size) for path in (options.reference, options.samples)]
     image_sets.check_sizes(*both)
@@ -75,7 +78,7 @@ def read(options):
     return both
 
 
-def train_judge(config, images, labels, *, name, trained_on, steps):
+def train_judge(config: ConfigDict, images: np.ndarray, labels: np.ndarray, *, name, trained_on, steps) -> Judge:
     """A Judge of labelled images, uint8 `[N, H, W, C]`, without a run to keep it in; labels -1 are left out."""
     known, num_classes = labels >= 0, int(labels.max()) + 1
     images, labels = images[known], labels[known].astype(np.int32)
@@ -87,7 +90,8 @@ def train_judge(config, images, labels, *, name, trained_on, steps):
     return Judge(judge_network(config.evaluation, num_classes), state.ema_params, trained_on)
 
 
-def features_of(options, config, reference, labels):
+def features_of(options: Namespace, config: ConfigDict, reference: ImageSet, labels) -> Extractor:
+    """What --features names; `labels` int `[N]` of the reference, or None."""
     kind, _, source = options.features.partition(":")
     judge, batch = None, config.evaluation.batch_size
     if options.features == "judge":
@@ -109,7 +113,7 @@ def features_of(options, config, reference, labels):
     return extractor(kind, judge, source, batch)
 
 
-def compare(options):
+def compare(options: Namespace) -> tuple[dict, list[str]]:
     """(block `generation`, warnings) of what the command line names."""
     config = config_of(options)
     prepare_jax()
@@ -132,7 +136,7 @@ def compare(options):
     return {"reference": reference.what, "samples": samples.what, **block}, warnings
 
 
-def table(block):
+def table(block: dict) -> str:
     """The figures of a block as lines of text, over all and class by class."""
     lines = [f"features  {block['features']}", f"k={block['k']}, convention {block['convention']}", ""]
     for title, value, better, what in described(block):

@@ -9,8 +9,11 @@ pytorch-fid project, as an .npz that is read without PyTorch.
 """
 
 import json
+from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
+
+from ml_collections import ConfigDict
 
 from scoressl_jax.commands.arguments import Parser, at_least
 from scoressl_jax.errors import UserError
@@ -20,13 +23,14 @@ from scoressl_jax.experiment.run import Run, parameter_count
 from scoressl_jax.experiment.training import optimizer_of
 from scoressl_jax.files import write_npz
 from scoressl_jax.training.state import init_state
+from scoressl_jax.weights.fit import Weights
 from scoressl_jax.weights.inception import read_arrays
 from scoressl_jax.weights.score_sde import TORCH_FILES, read_bytes, read_flax, read_torch
 
 HINTS = {"image_size": 32, "attention": (16,), "sde": None, "sigma_max": 50.0}  # of score_sde's networks alone
 
 
-def parse(argv: list):
+def parse(argv: list) -> Namespace:
     parser = Parser("scoressl import", description=__doc__)
     parser.add_argument("file", metavar="FILE", help="checkpoint of score_sde, or Inception's .pth")
     parser.add_argument("--to", required=True, metavar="TARGET", help="directory of the run to make, or FILE.npz")
@@ -50,7 +54,7 @@ def parse(argv: list):
     return options
 
 
-def make_run(options) -> str:
+def make_run(options: Namespace) -> str:
     """A run of a checkpoint of score_sde; what was made, in words."""
     target = Path(options.to).expanduser()
     if target.is_dir() and any(target.iterdir()):
@@ -76,7 +80,7 @@ def make_run(options) -> str:
     )
 
 
-def config_of(weights, options):
+def config_of(weights: Weights, options: Namespace) -> ConfigDict:
     """The default config with the network and the process of the weights."""
     if options.sde in ("vp", "subvp") and weights.scalings == ("sigma",):
         raise UserError(f"--sde={options.sde}: {options.file} has a Fourier embedding, as for ve: leave --sde out")
@@ -99,7 +103,7 @@ def config_of(weights, options):
     return config
 
 
-def flags(config, target: Path) -> Iterator[tuple]:
+def flags(config: ConfigDict, target: Path) -> Iterator[tuple]:
     """Pairs of a field and its value as the command line takes it."""
     yield "score.init_from", f"run:{target}"
     for name in ("scaling", *SCORE_ARCHITECTURE):
@@ -110,7 +114,7 @@ def flags(config, target: Path) -> Iterator[tuple]:
         yield f"sde.{name}", config.sde[name]
 
 
-def make_npz(options) -> str:
+def make_npz(options: Namespace) -> str:
     """The .npz of Inception's file; what was made, in words."""
     target = Path(options.to).expanduser()
     arrays = read_arrays(options.file)

@@ -5,6 +5,7 @@ well, gives back the same arrays, images in the same order.
 """
 
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -15,7 +16,7 @@ from scoressl_jax.data.pack import pack
 MEGABYTE = 10**6
 
 
-def parse(argv: list):
+def parse(argv: list) -> Namespace:
     parser = Parser("scoressl pack", description=__doc__)
     parser.add_argument("file", metavar="FILE.npz", help="the set: an .npz file, or a directory of parts")
     parser.add_argument("out", metavar="OUT_DIR", type=Path, help="directory of the parts, with no .npz file in it")

@@ -4,9 +4,11 @@ PATH.npz gets images (uint8 [N, H, W, C]), labels and class_names; any other PAT
 CLASS/INDEX.png. Needs no data set. What is not said is as in the run; image i follows from the seed, i and its class.
 """
 
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
+from ml_collections import ConfigDict
 
 import scoressl_jax
 from scoressl_jax.commands.arguments import Parser, at_least
@@ -17,7 +19,7 @@ from scoressl_jax.experiment.samplers import SAMPLERS, check_classes, wanted_lab
 from scoressl_jax.files import write_npz
 
 
-def parse(argv: list):
+def parse(argv: list) -> Namespace:
     parser = Parser("scoressl sample", description=__doc__)
     parser.add_argument("run", metavar="RUN", help="directory of a finished run")
     parser.add_argument("--out", metavar="PATH", required=True, help="an .npz file, or a folder, that is not there yet")
@@ -33,7 +35,7 @@ def parse(argv: list):
     return options
 
 
-def labels_of(options, plan, class_names: tuple) -> np.ndarray:
+def labels_of(options: Namespace, plan: ConfigDict, class_names: tuple) -> np.ndarray:
     """Class of every image, int32 `[N]`; `plan`: the run's block `sampling`, in which --classes and --count stand."""
     if options.classes is not None:
         classes = tuple(options.classes.split(","))

@@ -15,6 +15,7 @@ from scoressl_jax.errors import UserError
 FEW = {
     "chain": dict(sampler="predictor_corrector", corrector="langevin", steps=60),
     "solver": dict(sampler="dpm_solver", steps=2),
+    "adaptive": dict(sampler="ode", tolerance=1e-2),
 }
 
 
@@ -45,6 +46,7 @@ def test_samplers_of_a_run(finished, monkeypatch, capsys):
     assert main(["benchmark", "sampling", str(finished), "20"]) == 0
     found = rows(capsys.readouterr().out)
     assert [found["chain"][0], found["solver"][0]] == [120, 2]
+    assert found["adaptive"][0] > 10  # as many as it needed
     for _, per_second, speed, agreement in found.values():
         assert per_second > 0
         assert speed > 0

@@ -134,10 +134,13 @@ def test_names_are_what_tells_groups_apart(tmp_path):
 
 
 def test_the_table_alone_writes_nothing(tmp_path, capsys):
-    workdir = run(tmp_path, "a", 0)
+    sources = [run(tmp_path, name, seed) for seed, name in enumerate("ab")]
+    taken = [run(tmp_path, f"of_{path.name}", seed, source=f"run:{path}") for seed, path in enumerate(sources)]
     before = sorted(tmp_path.rglob("*"))
-    assert main(["compare", str(workdir)]) == 0
-    assert capsys.readouterr().out == markdown(read_groups([workdir])) + "\n"
+    assert main(["compare", *map(str, taken)]) == 0
+    said = capsys.readouterr().out
+    assert said == markdown(read_groups(taken)) + "\n"
+    assert [line.split(" | ")[1] for line in said.splitlines()[2:]] == ["2"]  # one row, of two seeds
     assert sorted(tmp_path.rglob("*")) == before
 
 

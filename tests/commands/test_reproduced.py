@@ -4,8 +4,6 @@ import json
 import runpy
 from pathlib import Path
 
-import jax.numpy as jnp
-import numpy as np
 import pytest
 
 from scoressl_jax.__main__ import main
@@ -14,27 +12,12 @@ from scoressl_jax.experiment.images import IMAGES
 from scoressl_jax.experiment.run import Run
 from scoressl_jax.studies.moons.config import default_config as moons_config
 from scoressl_jax.studies.moons.study import MOONS
-from scoressl_jax.training.loop import Job
 
 TINY = Path(__file__).parents[1] / "tiny.py"
 
 
-def product_job(steps_per_call, width=256, batch=16):
-    """A step that multiplies a batch with a square of weights."""
-
-    def update(weights, arrays, frozen, indices, key):
-        loss = (arrays["x"][indices["x"]] @ weights).sum()
-        return weights + loss, {"loss": loss}
-
-    x, pool = np.ones((32, width), np.float32), np.arange(32)
-    return Job(
-        "product", update, lambda: jnp.zeros((width, width)), {"x": x}, (), {"x": pool}, {"x": batch},
-        100, 0, steps_per_call, 100, 0, "",
-    )  # fmt: skip
-
-
 @pytest.mark.parametrize("steps_per_call", [1, 20])
-def test_operations_of_one_step(steps_per_call):
+def test_operations_of_one_step(steps_per_call, product_job):
     # 2 B n^2 for the product, n^2 to change the weights, B n for the sum.
     exact = 2 * 16 * 256**2 + 256**2 + 16 * 256
     assert reproduced.step_flops(product_job(steps_per_call)) == pytest.approx(exact, rel=0.01)

@@ -67,7 +67,8 @@ def test_an_unknown_name_lists_what_is_shipped(elsewhere):
     listed = re.search(r"\((.+)\)$", message)[1].split(", ")
     assert message.startswith("--config=digit_ssl: there is no such file, nor a config of that name")
     assert listed == sorted(CONFIGS)
-    assert "--config=configs/digits_ssl_da.py: there is no such file" in complaint("configs/digits_ssl_da.py")
+    for path in ("configs/digits_ssl_da.py", "../configs/digits_ssl_da"):  # a path is one from here
+        assert f"--config={path}: there is no such file" in complaint(path)
 
 
 def test_a_file_of_the_working_directory_comes_first(elsewhere):
@@ -77,6 +78,7 @@ def test_a_file_of_the_working_directory_comes_first(elsewhere):
     assert load_config("digits_ssl_da").regime == "ssl"
     odd = shutil.copy(CONFIGS["digits_pu"], elsewhere / "odd:name.py")  # a colon of its own
     assert find_config("odd:name.py") == (Path(odd.name), None)
+    assert find_config("odd:name.py:cpu") == (Path(odd.name), "cpu")
 
 
 @pytest.mark.parametrize(
