@@ -62,7 +62,7 @@ def clean_logits(work, predict) -> np.ndarray:
     """Logits `[N, C]` of the test images as they are, told that their noise is that of accuracy_t."""
     x, plan = work.experiment.dataset.x_test, work.config.evaluation
     t = np.full(len(x), plan.accuracy_t, np.float32)
-    return batched(predict, plan.batch_size, x.astype(np.float32) / 255.0, t)
+    return batched(lambda x, t: predict(x.astype(np.float32) / 255.0, t), plan.batch_size, x, t)
 
 
 def classifier_figures(logits, y, class_names) -> tuple[dict, dict]:

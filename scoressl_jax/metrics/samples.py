@@ -4,14 +4,28 @@ import numpy as np
 from sklearn.metrics import pairwise_distances_argmin_min
 from sklearn.neighbors import NearestNeighbors
 
+ROWS = 8192  # images that are held as floats at a time
+
 
 def flatten(images):
-    return np.asarray(images, np.float32).reshape(len(images), -1) / 255.0
+    """float32 `[N, H W C]` in [0, 1]."""
+    return np.divide(images, 255.0, dtype=np.float32).reshape(len(images), -1)
 
 
 def nearest_training_images(samples, train):
     """Index into `train` and Euclidean distance of each sample's nearest training image (uint8 in, [0, 1] scale)."""
-    return pairwise_distances_argmin_min(flatten(samples), flatten(train))
+    parts = [nearest_of_all(flatten(samples[start : start + ROWS]), train) for start in range(0, len(samples), ROWS)]
+    return tuple(np.concatenate(found) for found in zip(*parts, strict=True))
+
+
+def nearest_of_all(points, train):
+    """The same of points `[n, D]`; of equally near training images the first."""
+    index, distance = np.zeros(len(points), int), np.full(len(points), np.inf)
+    for start in range(0, len(train), ROWS):
+        found, d = pairwise_distances_argmin_min(points, flatten(train[start : start + ROWS]))
+        nearer = d < distance
+        index[nearer], distance[nearer] = start + found[nearer], d[nearer]
+    return index, distance
 
 
 def distances(samples, sample_labels, train, test):
