@@ -14,7 +14,7 @@ import scoressl_jax
 from scoressl_jax.commands.arguments import Parser, at_least
 from scoressl_jax.devices import prepare_jax, use_cores
 from scoressl_jax.errors import UserError
-from scoressl_jax.experiment.images import save_pngs
+from scoressl_jax.experiment.drawing import save_pngs
 from scoressl_jax.experiment.samplers import SAMPLERS, check_classes, wanted_labels
 from scoressl_jax.files import write_npz
 

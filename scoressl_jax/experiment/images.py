@@ -1,27 +1,22 @@
 """Studies of images: the table of their stages."""
 
-import time
-from functools import partial
 
 import numpy as np
-from PIL import Image
 
-from scoressl_jax.errors import UserError
 from scoressl_jax.experiment import estimate, samplers
 from scoressl_jax.experiment.build import build, open_experiment
 from scoressl_jax.experiment.class_prior import class_prior, estimate_prior, positive_job
 from scoressl_jax.experiment.config import FIELDS
 from scoressl_jax.experiment.data import is_estimated
+from scoressl_jax.experiment.drawing import drawn, guides, sample, wanted, write_pngs
 from scoressl_jax.experiment.init_from import classifier_weights, score_weights
 from scoressl_jax.experiment.jobs import changes_of, classifier_job, score_job
 from scoressl_jax.experiment.judge import can_judge, judge_job, measuring_job
 from scoressl_jax.experiment.measure import evaluate, has_features
-from scoressl_jax.experiment.run import Run, parameter_count
+from scoressl_jax.experiment.run import parameter_count
 from scoressl_jax.experiment.stages import Kind, Stage, trained
 from scoressl_jax.experiment.training import optimizer_of
 from scoressl_jax.report.page import summary, write_report
-from scoressl_jax.sampling.generate import generate, to_uint8
-from scoressl_jax.sampling.inverse import shown
 from scoressl_jax.training.state import init_state
 
 SHARED = ("seed", "dtype", "sde")
@@ -64,87 +59,6 @@ def train_score(work) -> None:
 def make_classifier_job(work):
     start = classifier_weights(work.experiment) if work.config.classifier.init_from else None
     return classifier_job(work.experiment, work.params("score"), class_prior(work), start)
-
-
-# Samples
-
-
-def drawn(run: Run) -> int:
-    return len(run.samples.get("labels", ()))
-
-
-def guides(config) -> tuple:
-    """Stages whose networks draw the samples."""
-    return ("score", "classifier") if config.sampling.scale else ("score",)
-
-
-def sample(work) -> None:
-    """Draw what is not there yet; the file comes last, because it is what says that this stage is done."""
-    plan, started = work.config.sampling, time.perf_counter()
-    parameters = tuple(work.params(name) for name in guides(work.config)) + (None,) * (not plan.scale)
-    dataset = work.experiment.dataset if plan.task != "none" else None
-    conditions = samplers.conditions(plan, work.experiment.class_names, dataset)
-    before = kept_samples(work.run, conditions["labels"])
-    try:
-        images = generate(
-            partial(samplers.guided_sampler, work.experiment),
-            parameters,
-            conditions,
-            batch=plan.batch_size,
-            seed=work.config.seed,
-            stop=work.stop,
-            first=len(before),
-        )
-    except UserError as error:
-        raise UserError(f"{error} (config.sampling: scale, steps, tolerance)") from None
-    images = np.concatenate([before, images]) if len(before) else images
-    work.run.forget("samples", "generation")
-    work.run.record(samples=sample_block(plan, len(images), time.perf_counter() - started))
-    restored = {}
-    if "known" in conditions:
-        originals = to_uint8(conditions["known"])
-        restored = {"originals": originals, "given": shown(plan.task, originals, plan.hidden)}
-    names = np.array(work.experiment.class_names)
-    work.run.write_arrays("samples", images=images, labels=conditions["labels"], class_names=names, **restored)
-
-
-def kept_samples(run: Run, labels: np.ndarray) -> np.ndarray:
-    """Images that were drawn before, where the labels asked for begin with theirs."""
-    images, known = run.samples.get("images", ()), run.samples.get("labels", ())
-    return images if len(known) < len(labels) and np.array_equal(known, labels[: len(known)]) else ()
-
-
-def sample_block(plan, count: int, seconds: float) -> dict:
-    name = f"{plan.predictor}+{plan.corrector}" if plan.sampler == "predictor_corrector" else plan.sampler
-    calls = samplers.network_calls(plan)
-    return {
-        "count": count,
-        "sampler": name,
-        **({"steps": plan.steps, "calls": calls} if calls else {}),
-        "scale": plan.scale,
-        **({"task": plan.task} if plan.task != "none" else {}),
-        "seconds": round(seconds, 1),
-    }
-
-
-def wanted(experiment) -> int:
-    plan = experiment.config.sampling
-    return len(samplers.wanted_labels(plan, experiment.class_names)) if plan.task == "none" else plan.count
-
-
-def write_pngs(work) -> None:
-    images, labels = work.run.samples["images"], work.run.samples["labels"]
-    names = work.experiment.class_names
-    work.run.remove("samples/png")
-    save_pngs(images, [names[label] for label in labels], work.run.workdir / "samples" / "png")
-
-
-def save_pngs(images: np.ndarray, names: list, folder) -> None:
-    """Images uint8 `[N, H, W, C]` as FOLDER/CLASS/INDEX.png."""
-    for i, (image, name) in enumerate(zip(images, names, strict=True)):
-        path = folder / str(name).replace("/", "_") / f"{i:05}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(path)
 
 
 # What measures

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from small import command
 
-from scoressl_jax.experiment import images
+from scoressl_jax.experiment import drawing, images
 from scoressl_jax.experiment.config import default_config
 from scoressl_jax.experiment.run import Run
 
@@ -67,7 +67,7 @@ def test_only_the_new_ones_are_drawn(own, monkeypatch):
         drawn.append((first, conditions["labels"].tolist()))
         return np.full((len(conditions["labels"]) - first, 8, 8, 1), 7, np.uint8)
 
-    monkeypatch.setattr(images, "generate", generate)
+    monkeypatch.setattr(drawing, "generate", generate)
     before = samples(own.workdir)["images"]
     assert command(own.workdir, "--config.sampling.count=15", "--mode=sample") == 0
     assert drawn == [(12, [0, 1, 2] * 5)]
@@ -99,8 +99,8 @@ def test_labels_that_do_not_begin_with_those_that_were_drawn(own):
         (np.arange(9) % 3, 0),
         ((np.arange(15) + 1) % 3, 0),
     ):
-        assert len(images.kept_samples(run, labels)) == kept
-    assert len(images.kept_samples(Run(own.workdir / "nothing"), np.arange(3))) == 0
+        assert len(drawing.kept_samples(run, labels)) == kept
+    assert len(drawing.kept_samples(Run(own.workdir / "nothing"), np.arange(3))) == 0
 
 
 def test_classes_by_name_and_how_many_of_each(own, complaint):
@@ -145,7 +145,7 @@ def test_samples_as_files(own):
 def test_files_of_colours_and_of_names_with_slashes(tmp_path):
     rng = np.random.default_rng(0)
     drawn = rng.integers(0, 256, (3, 4, 5, 3)).astype(np.uint8)
-    images.save_pngs(drawn, ["on/off", "b", "on/off"], tmp_path)
+    drawing.save_pngs(drawn, ["on/off", "b", "on/off"], tmp_path)
     assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.png")) == [
         "b/00001.png", "on_off/00000.png", "on_off/00002.png"
     ]  # fmt: skip
@@ -155,11 +155,11 @@ def test_files_of_colours_and_of_names_with_slashes(tmp_path):
 def test_what_is_said_of_samples():
     plan = default_config().sampling
     plan.update(scale=2.0, steps=7)
-    block = images.sample_block(plan, 11, 3.14159)
+    block = drawing.sample_block(plan, 11, 3.14159)
     assert block == {"count": 11, "sampler": "dpm_solver", "steps": 7, "calls": 7, "scale": 2.0, "seconds": 3.1}
     plan.update(sampler="predictor_corrector", corrector="langevin", corrector_steps=2, task="inpainting")
-    block = images.sample_block(plan, 11, 3.0)
+    block = drawing.sample_block(plan, 11, 3.0)
     assert block["sampler"] == "reverse_diffusion+langevin"
     assert (block["steps"], block["calls"], block["task"]) == (7, 21, "inpainting")
     plan.update(sampler="ode", task="none")
-    assert images.sample_block(plan, 11, 3.0) == {"count": 11, "sampler": "ode", "scale": 2.0, "seconds": 3.0}
+    assert drawing.sample_block(plan, 11, 3.0) == {"count": 11, "sampler": "ode", "scale": 2.0, "seconds": 3.0}

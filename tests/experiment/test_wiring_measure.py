@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scoressl_jax.experiment import images, measure, samplers
+from scoressl_jax.experiment import drawing, images, measure, samplers
 from scoressl_jax.experiment.judge import LOG_SIGMA
 from scoressl_jax.metrics.features import Extractor
 from tests.experiment.known import STEP, coded, keys, make_work, read
@@ -265,7 +265,7 @@ def test_the_stage_draws_what_is_asked_for(tmp_path, monkeypatch):
     monkeypatch.setattr(samplers, "guided_sampler", fake)
     work = make_work(tmp_path, seed=7, **{"sampling.count": 20, "sampling.scale": 2.5, "sampling.steps": 6})
     work.known = {"score": {"shift": jnp.float32(0.01)}, "classifier": {"shift": jnp.float32(0.02)}}
-    images.sample(work)
+    drawing.sample(work)
     labels = np.arange(20) % 10
     stored = work.run.samples
     np.testing.assert_array_equal(stored["labels"], labels)
