@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from small import command, stripes
 
+from scoressl_jax.errors import Interrupted
 from scoressl_jax.experiment.images import IMAGES
 from scoressl_jax.experiment.run import Run
 from scoressl_jax.training.metrics import read_metrics
@@ -155,6 +156,7 @@ def test_labels_added_train_a_classifier_afresh_above_the_same_score_network(own
     assert results(own.workdir).keys() == {"score", "classifier"}
     assert results(own.workdir)["score"] == results(first)["score"]
     assert results(own.workdir)["classifier"].keys() == {"kind", "parameters", "steps", "loss", "seconds"}
+    assert Run(own.workdir).made.keys() == {"score", "judge", "classifier"}
     assert len(Run(own.workdir).labels["labeled"]) == Run(own.workdir).data["num_labeled"] == 45
     rows = [row for row in read_metrics(own.workdir) if row["stage"] == "classifier"]
     assert [row["step"] for row in rows] == [10, 20]
@@ -177,6 +179,17 @@ def test_labels_added_train_a_classifier_afresh_above_the_same_score_network(own
 
 def without_seconds(blocks):
     return {name: {key: value for key, value in block.items() if key != "seconds"} for name, block in blocks.items()}
+
+
+def test_stopped_before_the_new_classifier_is_trained_nothing_old_is_shown(own, monkeypatch):
+    def stopped(run, job, stop):
+        raise Interrupted("stopped")
+
+    monkeypatch.setattr(Run, "train", stopped)
+    assert command(own.workdir, "--config.data.num_labels=45", "--mode=train_classifier", path=own.path) == 75
+    assert results(own.workdir).keys() == {"score"}
+    assert Run(own.workdir).data["num_labeled"] == 45
+    assert Run(own.workdir / "replaced-1").data["num_labeled"] == 30
 
 
 def test_labels_added_to_images_that_had_none(small_run, tmp_path, complaint):
