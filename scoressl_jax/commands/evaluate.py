@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 from scoressl_jax.commands.arguments import Parser, at_least
 from scoressl_jax.data import image_sets
 from scoressl_jax.data.image_sets import ImageSet
+from scoressl_jax.data.pictures import FITS, is_colour
 from scoressl_jax.devices import prepare_jax, use_cores
 from scoressl_jax.errors import UserError
 from scoressl_jax.experiment.config import default_config
@@ -41,6 +42,11 @@ def parse(argv: list) -> Namespace:
         "judge of the run in directory RUN; inception:FILE: Inception-v3 with weights of FILE; pixels",
     )
     parser.add_argument("--convention", choices=tuple(INSIDE), default=plan.convention, help=f"({plan.convention})")
+    parser.add_argument(
+        "--fit", choices=FITS, default=FITS[0], help=f"how --image-size makes images square ({FITS[0]})"
+    )
+    parser.add_argument("--background", default="white", metavar="COLOUR", help="behind transparent images (white)")
+    parser.add_argument("--skip-damaged", action="store_true", help="leave out files of folders that cannot be read")
     parser.add_argument("--out", metavar="FILE", help="JSON to write (SAMPLES_generation.json, without any .npz)")
     for flag, least, default, text in (
         ("--k", 1, plan.k, "nearest neighbours of precision, recall, density and coverage"),
@@ -55,6 +61,8 @@ def parse(argv: list) -> Namespace:
         shown = "" if default is None else f" ({default})"
         parser.add_argument(flag, type=at_least(least), default=default, metavar="N", help=text + shown)
     options = parser.parse_args(argv)
+    if not is_colour(options.background):
+        parser.error(f"--background={options.background} is no colour: give one as in white or #808080")
     if (options.judge_depth - 4) % 6:
         parser.error(f"--judge-depth={options.judge_depth}: it must be 6 n + 4 (4, 10, 16, 22 ...)")
     return options
@@ -71,7 +79,8 @@ def config_of(options: Namespace) -> ConfigDict:
 
 def read(options: Namespace) -> list[ImageSet]:
     """(reference, samples) as ImageSets of one size, said on stdout."""
-    both = [image_sets.read_images(path, options.image_size) for path in (options.reference, options.samples)]
+    how = {name: getattr(options, name) for name in ("fit", "background", "skip_damaged")}
+    both = [image_sets.read_images(path, options.image_size, **how) for path in (options.reference, options.samples)]
     image_sets.check_sizes(*both)
     for name, found in zip(("reference", "samples"), both, strict=True):
         print(f"{name:<10}{found}", flush=True)

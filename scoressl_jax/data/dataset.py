@@ -7,6 +7,7 @@ import numpy as np
 from scoressl_jax.errors import UserError
 
 UNLABELED = -1
+SHOWN = 20  # names in one line
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,6 +15,7 @@ class Dataset:
     """Training and test examples; build it with `make_dataset`, which checks them.
 
     x_*: uint8 [N, H, W, C] images. y_*: int32 [N] classes in 0..num_classes-1; -1 is unlabelled, in y_train only.
+    notes: what a reader should know of how they were read, each a clause.
     """
 
     name: str
@@ -22,6 +24,7 @@ class Dataset:
     x_test: np.ndarray
     y_test: np.ndarray
     class_names: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def num_classes(self):
@@ -91,6 +94,12 @@ def _class_names(name, y_train, y_test, class_names):
         label = gap if class_names is None else f"{gap} ({class_names[gap]})"
         raise UserError(f"{name}: no image has label {label} of the {count} classes: number the classes without gaps")
     return tuple(str(i) for i in range(count)) if class_names is None else tuple(class_names)
+
+
+def listed(names):
+    """Names in a line, `SHOWN` of them."""
+    more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
 
 
 def _size(x):

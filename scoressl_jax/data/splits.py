@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scoressl_jax.data.dataset import UNLABELED, make_dataset
+from scoressl_jax.data.dataset import UNLABELED, listed, make_dataset
 from scoressl_jax.errors import UserError
 
 
@@ -68,23 +68,53 @@ def positive_split(y, positive_classes, num_positive, seed):
     return _split(_generator(seed).permutation(pool)[:num_positive], len(y))
 
 
-def binarize(dataset, positive_classes):
-    """The same images with two classes: 1 if the label is in `positive_classes`, else 0; -1 stays -1.
+def class_numbers(class_names, given):
+    """The number of each class that `given` names, by its name as text or by a whole number, which is the name of a
+    class or, where none is called so, its place. UserError for what is no class, and for a number that may be two."""
+    what = f"positive_classes={tuple(given)}"
+    return [_by_text(what, class_names, c) if isinstance(c, str) else _by_number(what, class_names, c) for c in given]
 
-    Raises UserError if a positive class does not exist, or if either class would be empty.
+
+def _by_text(what, names, name):
+    if name not in names:
+        raise UserError(f"{what}: there is no class {name!r}: name some of {listed(names)}")
+    return names.index(name)
+
+
+def _by_number(what, names, number):
+    if not isinstance(number, int) or isinstance(number, bool):
+        raise UserError(f"{what}: {number!r} is no class: name some of {listed(names)}")
+    place, values = 0 <= number < len(names), [int(name) if name.isdecimal() else None for name in names]
+    if number not in values:
+        if not place or None not in values:
+            raise UserError(f"{what}: there is no class {number}: name some of {listed(names)}")
+        return number
+    called = values.index(number)
+    if called != number:
+        other = f" or class number {number}, which is called {names[number]!r}" if place else ", another number"
+        raise UserError(
+            f"{what}: {number} may be the class called {names[called]!r}{other}: name it as text, ({names[called]!r},)"
+        )
+    return number
+
+
+def binarize(dataset, positive_classes):
+    """The same images with two classes: 1 if the label is among the numbers `positive_classes`, else 0; -1 stays -1.
+
+    Raises UserError if either class would be empty.
     """
     positive_classes = list(positive_classes)
     strange = [c for c in positive_classes if c not in range(dataset.num_classes)]
     if strange or not 0 < len(set(positive_classes)) < dataset.num_classes:
         raise UserError(
-            f"positive_classes={tuple(positive_classes)}: name some, but not all, of the labels "
-            f"0..{dataset.num_classes - 1} of {dataset.name}"
+            f"positive_classes={tuple(positive_classes)}: name some, but not all, of the {dataset.num_classes} classes "
+            f"of {dataset.name}: {listed(dataset.class_names)}"
         )
 
     def binary(y):
         return np.where(y == UNLABELED, UNLABELED, np.isin(y, positive_classes))
 
-    return make_dataset(
+    two = make_dataset(
         dataset.name,
         dataset.x_train,
         binary(dataset.y_train),
@@ -92,6 +122,7 @@ def binarize(dataset, positive_classes):
         binary(dataset.y_test),
         ("negative", "positive"),
     )
+    return dataclasses.replace(two, notes=dataset.notes)
 
 
 def save_split(path, split, seed):

@@ -1,6 +1,7 @@
 """Data sets of TensorFlow Datasets (TFDS), read without TensorFlow where their files allow it."""
 
 import contextlib
+import dataclasses
 import io
 import logging
 import os
@@ -9,9 +10,11 @@ import re
 import numpy as np
 from PIL import Image
 
-from scoressl_jax.data.dataset import make_dataset
+from scoressl_jax.data.dataset import UNLABELED, make_dataset
 from scoressl_jax.errors import UserError
 
+TEST = ("test", "validation", "valid", "val")  # the first that is there is the test set
+UNLABELED_SPLITS = ("unlabelled", "unlabeled")  # as of STL-10
 CHANNELS = {1: "L", 3: "RGB"}
 INSTALL = "pip install 'scoressl_jax[tfds]' (in a checkout: pip install -e '.[tfds]')"
 
@@ -21,6 +24,7 @@ def load_tfds(name, data_dir=None, download=False):
 
     name: also with configuration or version, as `name/config:1.0.0`. data_dir: None is TFDS's own default, which is
     $TFDS_DATA_DIR or ~/tensorflow_datasets. Images come in the order of the prepared files, whatever their format.
+    A split of unlabelled images joins the training images; a validation split serves where there is none for testing.
     Nothing is downloaded unless `download` is True. Sets prepared as array_record or parquet are read without
     TensorFlow; preparing, and reading tfrecord, need it. Raises UserError for a name that TFDS lacks, a set that is not
     prepared or is damaged, missing TensorFlow, and sets without image and label or without train and test splits.
@@ -39,8 +43,33 @@ def load_tfds(name, data_dir=None, download=False):
                 )
             builder = _prepare(tfds, name, data_dir)
         _check(tfds, name, builder.info)
-        train, test = (_read(tfds, name, builder, split) for split in ("train", "test"))
-    return make_dataset(name, *train, *test, builder.info.features["label"].names)
+        used = _splits(name, builder.info.splits)
+        x_train, y_train, x_test, y_test = (a for split in used[:2] for a in _read(tfds, name, builder, split))
+        for split in used[2:]:
+            images, _ = _read(tfds, name, builder, split)
+            x_train = np.concatenate([x_train, images])
+            y_train = np.concatenate([y_train, np.full(len(images), UNLABELED)])
+    dataset = make_dataset(name, x_train, y_train, x_test, y_test, builder.info.features["label"].names)
+    return dataclasses.replace(dataset, notes=_notes(used, builder.info.splits))
+
+
+def _splits(name, there):
+    """The splits that are read: for training, for testing, and without labels."""
+    test = next((split for split in TEST if split in there), None)
+    if "train" not in there or test is None:
+        missing = "train" if test else "test or validation"
+        raise UserError(
+            f"{name} has the splits {', '.join(there)}, but none called {missing}: choose a set with train and test"
+        )
+    return "train", test, *(split for split in UNLABELED_SPLITS if split in there)
+
+
+def _notes(used, there):
+    """What is not as everywhere, in words."""
+    notes = [f"split {used[1]} is the test set"] if used[1] != TEST[0] else []
+    notes += [f"the images of split {split} are without labels" for split in used[2:]]
+    unused = [split for split in there if split not in used]
+    return (*notes, *([f"splits not used: {', '.join(unused)}"] if unused else []))
 
 
 def _builder(tfds, name, data_dir, **options):
@@ -85,12 +114,6 @@ def _check(tfds, name, info):
             f"{name} has {np.dtype(image.np_dtype)} images of shape {list(image.shape)}: choose a set of "
             "uint8 images of one size with 1 or 3 channels"
         )
-    for split in ("train", "test"):
-        if split not in info.splits:
-            raise UserError(
-                f"{name} has the splits {', '.join(info.splits)}, but none called {split}: "
-                "choose a set with train and test"
-            )
 
 
 def _read(tfds, name, builder, split):

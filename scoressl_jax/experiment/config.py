@@ -84,6 +84,7 @@ FIELDS = dict(
 )
 CHOICES = {
     "regime": data.REGIMES,
+    "data.name": data.SOURCES,
     "sde.name": process.PROCESSES,
     "score.network": networks.SCORE_NETWORKS,
     "classifier.network": networks.CLASSIFIER_NETWORKS,

@@ -1,6 +1,5 @@
 """The block `data` and the regime: which images there are, which labels training may see, and a fingerprint of both."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,8 +7,9 @@ import numpy as np
 from scoressl_jax.data import digits, folder, npz, splits, tfds
 from scoressl_jax.data.dataset import UNLABELED, Dataset
 from scoressl_jax.data.fingerprint import fingerprint
+from scoressl_jax.data.pictures import FITS, is_colour
 from scoressl_jax.errors import UserError
-from scoressl_jax.experiment.fields import NOT_NEGATIVE, POSITIVE, Field, Option
+from scoressl_jax.experiment.fields import NOT_NEGATIVE, POSITIVE, Field, Option, Rule, is_whole, one_of
 
 # A regime splits a data set: `(data fields, data set) -> (data set, split)`.
 
@@ -22,35 +22,97 @@ def labelled_split(data, dataset: Dataset):
 
 def positive_split(data, dataset: Dataset):
     """Classes made binary; labels of positives alone."""
-    positive = tuple(data.positive_classes) or ((1,) if dataset.num_classes == 2 else ())
-    if not positive:
+    if not data.positive_classes and dataset.num_classes != 2:
         raise UserError("config.data.positive_classes is empty: name the classes that count as positive")
-    y = dataset.y_train
+    y, positive = dataset.y_train, [1]
     if data.positive_classes:
-        dataset = splits.binarize(dataset, positive)
-    return dataset, splits.positive_split(y, positive, data.num_positive, data.split_seed)
+        try:
+            positive = splits.class_numbers(dataset.class_names, data.positive_classes)
+            dataset = splits.binarize(dataset, positive)
+        except UserError as error:
+            raise UserError(f"config.data.{error}") from None
+    if not data.labels_file:
+        return dataset, splits.positive_split(y, positive, data.num_positive, data.split_seed)
+    split = splits.load_split(data.labels_file, len(y))
+    strange = split.labeled[~np.isin(y[split.labeled], positive)]
+    if len(strange):
+        raise UserError(
+            f"config.data.labels_file: {data.labels_file} names image {strange[0]}, which is not of a positive class: "
+            "in regime pu it lists the labelled positives"
+        )
+    return dataset, split
+
+
+def labels_of(value: object) -> bool:
+    """Whether it is a tuple of names of classes, or of whole numbers."""
+    return isinstance(value, list | tuple) and all(isinstance(one, str) or is_whole(one) for one in value)
 
 
 FOR_LABELS = ("data.num_labels", "data.labels_file")
-FOR_POSITIVES = ("data.positive_classes", "data.num_positive", "data.class_prior", "data.prior_steps")
+FOR_POSITIVES = ("data.positive_classes", "data.num_positive", "data.labels_file", "data.class_prior",
+                 "data.prior_steps")  # fmt: skip
 REGIMES = {
     "supervised": Option(labelled_split, FOR_LABELS),
     "ssl": Option(labelled_split, FOR_LABELS),
     "pu": Option(positive_split, FOR_POSITIVES),
 }
+
+
+class Sources(dict):
+    """Where images come from, by data.name; every name that is not among them is one of TFDS."""
+
+    def __missing__(self, name):
+        return self[TFDS]
+
+
+def from_folder(data) -> Dataset:
+    return folder.load_folder(
+        data.path, data.image_size or None, fit=data.fit, background=data.background, skip_damaged=data.skip_damaged
+    )
+
+
+def from_tfds(data) -> Dataset:
+    try:
+        return tfds.load_tfds(data.name, data.path or None, data.download)
+    except UserError as error:
+        raise UserError(f"{error} (--config.data.download=True, --config.data.path=PATH)") from None
+
+
+def fit_before(values: dict) -> str | None:
+    """Runs that are older than data.fit stretched what was not square."""
+    return "stretch" if values.get("data.name") == "folder" and values.get("data.image_size") else None
+
+
+TFDS = "a name of TFDS"
+SOURCES = Sources(
+    {
+        "digits": Option(lambda data: digits.load_digits()),
+        "npz": Option(lambda data: npz.load_npz(data.path), ("data.path",)),
+        "folder": Option(
+            from_folder, tuple(f"data.{name}" for name in ("path", "image_size", "fit", "background", "skip_damaged"))
+        ),
+        TFDS: Option(from_tfds, ("data.path", "data.download")),
+    }
+)
 FIELDS = dict(
     name=Field("digits", "digits, npz, folder, or a TFDS image classification set (mnist, svhn_cropped, cifar10 ...)"),
     path=Field("", "npz: a file, or a directory of parts; folder, TFDS: its directory ('' is TFDS's own)", free=True),
     download=Field(False, "TFDS: download and prepare the set when it is not there", free=True),
-    image_size=Field(0, "folder: resize to this size, 0 keeps the images' own", NOT_NEGATIVE),
+    image_size=Field(0, "folder: resize to this height and width, 0 keeps the images' own", NOT_NEGATIVE),
+    fit=Field("crop", "folder: how image_size makes images square: cut off, fill up or distort", one_of(*FITS),
+              before=fit_before),
+    background=Field("white", "folder: colour behind transparent images, and of fit=pad",
+                     Rule("be a colour, as in white or #808080", is_colour)),
+    skip_damaged=Field(False, "folder: leave out files that cannot be read, and list them"),
     num_labels=Field(100, "labelled images in all, balanced over classes; 0 keeps every label there is", NOT_NEGATIVE),
-    labels_file=Field("", "labelled indices of earlier work, in place of num_labels"),
+    labels_file=Field("", "labelled indices of earlier work, in place of num_labels; pu: positives, of num_positive"),
     split_seed=Field(0, "which images keep their labels", NOT_NEGATIVE),
-    positive_classes=Field((), "pu: classes that count as positive"),
+    positive_classes=Field((), "pu: classes that count as positive, by name",
+                           Rule("be names of classes, as in ('cat', '7'), or whole numbers", labels_of)),
     num_positive=Field(0, "pu: labelled positives", NOT_NEGATIVE),
     class_prior=Field(0.0, "pu: share of positives among the unlabelled images; 0 estimates it"),
     prior_steps=Field(300, "pu: of each of the two classifiers that estimate it", POSITIVE),
-)
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -84,24 +146,19 @@ def check(config) -> None:
             f"config.data.class_prior is {config.data.class_prior}: give the share of positives among the unlabelled "
             "images, between 0 and 1, or 0 to estimate it"
         )
+    own = config.data
+    if own.name == "folder" and own.fit != FIELDS["fit"].default and not own.image_size:
+        raise UserError(
+            f"config.data.fit is {own.fit!r}, but config.data.image_size is 0, which keeps the images' own: give a size"
+        )
 
 
 def load_dataset(config) -> Dataset:
     """The data set that config.data names, images and all the labels that its source has."""
     data = config.data
-    local: dict[str, Callable] = {
-        "digits": digits.load_digits,
-        "npz": lambda: npz.load_npz(data.path),
-        "folder": lambda: folder.load_folder(data.path, data.image_size or None),
-    }
     if data.name in ("npz", "folder") and not data.path:
         raise UserError(f"config.data.path is empty: give the {data.name} to read, --config.data.path=PATH")
-    if data.name in local:
-        return local[data.name]()
-    try:
-        return tfds.load_tfds(data.name, data.path or None, data.download)
-    except UserError as error:
-        raise UserError(f"{error} (--config.data.download=True, --config.data.path=PATH)") from None
+    return SOURCES[data.name].make(data)
 
 
 def split_labels(config, dataset: Dataset) -> Prepared:
@@ -136,6 +193,14 @@ def check_fit(config, prepared: Prepared) -> None:
         raise UserError(
             f"{len(split.labeled)} labelled positives and {len(split.unlabeled)} unlabelled images: "
             "config.data.class_prior is 0, and estimating it takes two of either: add images, or give it"
+        )
+    plan = config.evaluation
+    judged = plan.features == "judge" and plan.judge_steps and (dataset.y_train >= 0).all()
+    count = len(dataset.x_train if plan.reference == "train" else dataset.x_test)
+    if (judged or plan.features in ("inception", "pixels")) and count <= plan.k:
+        raise UserError(
+            f"config.evaluation.k is {plan.k}, but {dataset.name} has {count} {plan.reference} images to compare with: "
+            "make it smaller than that, or set config.evaluation.features=none"
         )
 
 

@@ -45,7 +45,8 @@ def is_whole(value: object) -> bool:
 @dataclass(frozen=True)
 class Field:
     """One field. `per_device`: a batch size, which every device takes an equal part of. `free`: it never changes a
-    result. `before`: what the runs had that are older than the field, where it is not the default."""
+    result. `before`: what runs had that are older than the field, where it is not the default; a function of their
+    fields, {dotted name: value}, where that depends on them."""
 
     default: object
     meaning: str
@@ -78,12 +79,16 @@ def config_of(values: dict, fields: dict) -> ConfigDict:
     config, known = config_from(fields), dict(flat(values))
     try:
         config.update(values)
-        for name, field in flat(fields):
-            if name not in known and field.before is not None:
-                config.update_from_flattened_dict({name: field.before})
+        config.update_from_flattened_dict({n: v for n, v in had_before(fields, known).items() if n not in known})
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise UserError(f"config.json holds what this version does not know ({one_line(error)}): restore it") from None
     return config
+
+
+def had_before(fields: dict, values: dict) -> dict:
+    """{name: value} of every field in runs that are older than it; `values`: the fields that the run has, dotted."""
+    found = {n: f.before(values) if callable(f.before) else f.before for n, f in flat(fields)}
+    return {n: f.default if found[n] is None else found[n] for n, f in flat(fields)}
 
 
 def get(config: ConfigDict | dict, field: str):

@@ -205,10 +205,11 @@ STAGES = (
 
 def described(experiment) -> str:
     data, split = experiment.dataset, experiment.split
-    return (
+    line = (
         f"{data.name}: {len(data.x_train)} training images {data.image_shape}, {len(split.labeled)} labelled, "
         f"{len(split.unlabeled)} unlabelled, {len(data.x_test)} test images, {data.num_classes} classes"
     )
+    return "; ".join([line, *data.notes])
 
 
 def split_of(experiment) -> dict:

@@ -20,8 +20,15 @@ def grey(value, shape=(4, 6)):
 def photos(tmp_path):
     """Two classes of grey 4x6 images; every image has a value of its own."""
     root = tmp_path / "photos"
-    for name, value in {"labeled/dog/b": 2, "labeled/dog/a": 1, "labeled/cat/a": 3, "unlabeled/a": 4, "unlabeled/b": 5,
-                        "test/cat/a": 6, "test/dog/a": 7}.items():
+    for name, value in {
+        "labeled/dog/b": 2,
+        "labeled/dog/a": 1,
+        "labeled/cat/a": 3,
+        "unlabeled/a": 4,
+        "unlabeled/b": 5,
+        "test/cat/a": 6,
+        "test/dog/a": 7,
+    }.items():
         write(root / f"{name}.png", grey(value))
     return root
 
@@ -34,9 +41,9 @@ def positives(tmp_path):
     return root
 
 
-def error_of(path, *args):
+def error_of(path, *args, **options):
     with pytest.raises(UserError) as caught:
-        load_folder(path, *args)
+        load_folder(path, *args, **options)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -59,10 +66,26 @@ def test_positive_unlabelled_layout(positives):
     np.testing.assert_array_equal(dataset.x_test[:, 0, 0, 0], [3, 4])
 
 
-def test_hidden_files_are_ignored(photos):
+SYSTEM = (".DS_Store", "._a.png", "Thumbs.db", "desktop.ini", "Icon\r", "a.png:Zone.Identifier", "b.Zone.Identifier")
+
+
+@pytest.mark.parametrize("name", SYSTEM)
+def test_files_of_systems_are_skipped_and_counted(photos, name):
+    assert load_folder(photos).notes == ()
+    for folder in ("", "labeled", "labeled/cat", "unlabeled", "test", "test/dog"):
+        (photos / folder / name).write_bytes(b"x")
+    dataset = load_folder(photos)
+    assert (len(dataset.x_train), dataset.class_names) == (5, ("cat", "dog"))
+    assert dataset.notes == (f"6 hidden files or files of the system skipped ({name.strip()})",)
+
+
+@pytest.mark.parametrize("name", ["@eaDir", "__MACOSX", ".ipynb_checkpoints", "$RECYCLE.BIN"])
+def test_folders_of_systems_are_skipped_and_counted(photos, name):
     for folder in ("", "labeled", "labeled/cat", "unlabeled", "test"):
-        (photos / folder / ".DS_Store").write_bytes(b"x")
-    assert len(load_folder(photos).x_train) == 5
+        write(photos / folder / name / "a.png", grey(9))
+    dataset = load_folder(photos)
+    assert (len(dataset.x_train), dataset.class_names) == (5, ("cat", "dog"))
+    assert dataset.notes == (f"5 hidden files or files of the system skipped ({name})",)
 
 
 def test_one_colour_image_makes_all_rgb(photos):
@@ -72,20 +95,6 @@ def test_one_colour_image_makes_all_rgb(photos):
     assert dataset.image_shape == (4, 6, 3)
     np.testing.assert_array_equal(dataset.x_train[-1], colour)
     np.testing.assert_array_equal(dataset.x_train[0], np.full((4, 6, 3), 3))
-
-
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA"])
-def test_png_modes(photos, mode):
-    Image.fromarray(grey(255)).convert(mode).save(photos / "labeled/cat/a.png")
-    dataset = load_folder(photos)
-    assert dataset.image_shape == (4, 6, 1 if mode in ("1", "L", "LA") else 3)
-    assert (dataset.x_train[0] == 255).all()
-
-
-@pytest.mark.parametrize("suffix", ["jpg", "jpeg", "JPG"])
-def test_jpeg(photos, suffix):
-    write(photos / f"labeled/cat/b.{suffix}", grey(200), format="JPEG")
-    assert abs(int(load_folder(photos).x_train[1, 0, 0, 0]) - 200) <= 2
 
 
 def test_camera_rotation_is_applied(photos):
@@ -104,50 +113,158 @@ def test_resizing_is_antialiased(photos):
     assert abs(dataset.x_train[3].astype(int) - 127).max() <= 3
 
 
+def test_images_that_are_not_square_are_cut_by_default(photos):
+    """Each 4x6 image has a bright left end, which is cut off, has white below it, or is squeezed in."""
+    for i, path in enumerate(sorted(photos.rglob("*.png"))):
+        write(path, np.where(np.arange(6) < 1, 255, 10 * i) * np.ones((4, 1)))
+    crop, pad, stretch = (load_folder(photos, 4, fit=fit).x_train[0, ..., 0] for fit in ("crop", "pad", "stretch"))
+    np.testing.assert_array_equal(load_folder(photos, 4).x_train[0, ..., 0], crop)
+    assert (crop == 0).all()
+    assert (pad[3] == 255).all()
+    assert (pad[2, 2:] < 30).all()
+    assert (stretch[:, 0] > 100).all()
+    assert (stretch[:, 2:] < 30).all()
+    black = load_folder(photos, 4, fit="pad", background="black").x_train[0, ..., 0]
+    assert (black[3] == 0).all()
+
+
 def test_mixed_sizes_need_image_size(photos):
     write(photos / "test/dog/b.png", grey(0, (5, 7)))
     message = error_of(photos)
-    assert str(photos / "test/dog/b.png") in message
-    assert "7x5" in message
-    assert "6x4" in message
-    assert "image_size" in message
+    assert (
+        f"{photos / 'test/dog/b.png'} is 7x5 pixels, but {photos / 'labeled/cat/a.png'} is 6x4: set image_size"
+        in message
+    )
+    write(photos / "unlabeled/z.png", grey(0, (9, 9)))
+    assert f"{photos / 'unlabeled/z.png'} is 9x9 pixels" in error_of(photos)
+    assert "(2 files differ)" in error_of(photos)
+    assert load_folder(photos, 4).image_shape == (4, 4, 1)
     assert "image_size=0" in error_of(photos, 0)
 
 
-@pytest.mark.parametrize("damage", ["truncated", "empty", "text"])
-def test_unreadable_image_is_named(photos, damage):
-    path = photos / "unlabeled/b.png"
-    write(path, np.random.default_rng(0).integers(0, 256, (4, 6, 3)))
-    path.write_bytes({"truncated": path.read_bytes()[:60], "empty": b"", "text": b"no image"}[damage])
-    assert f"{path} cannot be read as an image" in error_of(photos)
+@pytest.mark.parametrize("damage", ["truncated", "truncated jpeg", "empty", "text", "link to nothing"])
+def test_damaged_images_are_named_all_at_once_or_left_out(photos, damage):
+    whole = np.random.default_rng(0).integers(0, 256, (64, 64))
+    for name in ("unlabeled/b", "labeled/dog/b", "test/dog/b"):
+        path = photos / f"{name}.{'jpg' if 'jpeg' in damage else 'png'}"
+        write(path, whole)
+        content = {"empty": b"", "text": b"no image", "truncated": path.read_bytes()[:60]}
+        path.unlink()
+        if damage == "link to nothing":
+            path.symlink_to(photos / "nowhere.png")
+        else:
+            path.write_bytes(content.get(damage, b"\xff\xd8\xff\xe0 and so on"))
+    message = error_of(photos)
+    assert message.startswith(f"{photos} holds 3 damaged images: labeled/dog/b.")
+    for words in ("unlabeled/b.", "test/dog/b.", "skip_damaged=True"):
+        assert words in message
+    dataset = load_folder(photos, skip_damaged=True)
+    # labeled/dog/b.png and unlabeled/b.png were there, and their JPEG twins were not.
+    values, labels = ([3, 1, 2, 4, 5], [0, 1, 1, -1, -1]) if "jpeg" in damage else ([3, 1, 4], [0, 1, -1])
+    np.testing.assert_array_equal(dataset.x_train[:, 0, 0, 0], values)
+    np.testing.assert_array_equal(dataset.y_train, labels)
+    np.testing.assert_array_equal(dataset.y_test, [0, 1])
+    assert len(dataset.notes) == 1
+    assert dataset.notes[0].startswith("3 damaged images left out (labeled/dog/b.")
 
 
-def test_truncated_jpeg_is_named(photos):
-    path = photos / "unlabeled/b.jpg"
-    write(path, np.random.default_rng(0).integers(0, 256, (64, 64, 3)))
-    path.write_bytes(path.read_bytes()[:-500])
-    assert f"{path} cannot be read as an image" in error_of(photos, 8)
+def test_where_every_image_is_damaged_there_is_nothing_to_leave_out(photos):
+    for path in photos.rglob("*.png"):
+        path.write_bytes(b"")
+    assert "holds 7 damaged images" in error_of(photos, skip_damaged=True)
 
 
-def test_deep_image_is_named(photos):
-    Image.fromarray(np.full((4, 6), 40000, np.uint16)).save(photos / "unlabeled/c.png")
-    assert f"{photos / 'unlabeled/c.png'} has more than 8 bits" in error_of(photos)
+def test_deep_images_are_named_all_at_once(photos):
+    for name in ("unlabeled/c.png", "test/cat/c.png"):
+        Image.fromarray(np.full((4, 6), 40000, np.uint16)).save(photos / name)
+    for options in ({}, {"skip_damaged": True}):
+        assert f"{photos} holds 2 images of more than 8 bits a channel: unlabeled/c.png, test/cat/c.png" in (
+            error_of(photos, **options)
+        )
 
 
-@pytest.mark.parametrize("folder", ["labeled/cat", "unlabeled", "test/dog"])
-def test_other_files_are_named(photos, folder):
-    (photos / folder / "notes.txt").write_text("hello")
-    assert f"{photos / folder / 'notes.txt'} is no PNG or JPEG" in error_of(photos)
+def test_files_that_are_no_images_are_named_all_at_once(photos):
+    (photos / "labeled/cat/notes.txt").write_text("hello")
+    assert f"{photos} holds 1 file of no readable kind of image: labeled/cat/notes.txt" in error_of(photos)
+    (photos / "unlabeled/a.png~").write_text("hello")
+    (photos / "test/dog/more").mkdir()
+    message = error_of(photos, skip_damaged=True)
+    assert (
+        "holds 3 files of no readable kind of image: labeled/cat/notes.txt, unlabeled/a.png~, test/dog/more;" in message
+    )
+    for i in range(30):
+        (photos / f"unlabeled/{i:02}.txt").write_text("hello")
+    assert "unlabeled/18.txt and 13 more" in error_of(photos)
 
 
-def test_image_beside_the_class_folders_is_named(photos):
+def test_files_beside_the_class_folders_are_named_all_at_once(photos):
     write(photos / "labeled/loose.png", grey(0))
-    assert f"{photos / 'labeled/loose.png'}: Not a directory" in error_of(photos)
+    (photos / "test/README.md").write_text("hello")
+    assert f"{photos} holds 2 files beside the folders of classes: labeled/loose.png, test/README.md" in error_of(
+        photos
+    )
 
 
-def test_folder_among_images_is_named(photos):
-    (photos / "unlabeled/more").mkdir()
-    assert str(photos / "unlabeled/more") in error_of(photos)
+@pytest.mark.parametrize(
+    ("layout", "heap"), [("photos", "unlabeled"), ("positives", "unlabeled"), ("positives", "positive")]
+)
+def test_heaps_may_have_folders_inside(request, layout, heap):
+    root = request.getfixturevalue(layout)
+    before = load_folder(root)
+    write(root / heap / "2024/may/z.png", grey(31))
+    write(root / heap / "2023/z.png", grey(30))
+    (root / heap / "2025").mkdir()
+    dataset = load_folder(root)
+    assert len(dataset.x_train) == len(before.x_train) + 2
+    label = 1 if heap == "positive" else -1
+    assert (dataset.y_train == label).sum() == (before.y_train == label).sum() + 2
+    values = dataset.x_train[:, 0, 0, 0].tolist()
+    assert values.index(30) < values.index(31)
+    (root / heap / "2025/loop").symlink_to(root / heap)
+    assert "2025/loop is a link to a folder that it is in" in error_of(root)
+
+
+def test_an_empty_heap_is_named(photos):
+    for path in (photos / "unlabeled").iterdir():
+        path.unlink()
+    assert f"{photos / 'unlabeled'} is empty" in error_of(photos)
+    (photos / "unlabeled/inside").mkdir()
+    assert f"{photos / 'unlabeled'} is empty" in error_of(photos)
+
+
+def test_classes_are_in_natural_order(tmp_path):
+    for name in ("0", "1", "2", "10", "11", "page 9", "page 10"):
+        for part in ("labeled", "test"):
+            write(tmp_path / part / name / "a.png", grey(len(name)))
+    dataset = load_folder(tmp_path)
+    assert dataset.class_names == ("0", "1", "2", "10", "11", "page 9", "page 10")
+    np.testing.assert_array_equal(dataset.x_train[:, 0, 0, 0], [1, 1, 1, 2, 2, 6, 7])
+    np.testing.assert_array_equal(dataset.y_train, range(7))
+    np.testing.assert_array_equal(dataset.y_test, range(7))
+
+
+@pytest.mark.parametrize("name", ["val", "valid", "validation"])
+def test_val_in_place_of_test_and_beside_it(photos, name):
+    (photos / "test").rename(photos / name)
+    dataset = load_folder(photos)
+    np.testing.assert_array_equal(dataset.x_test[:, 0, 0, 0], [6, 7])
+    assert dataset.notes == (f"{name}/ is the test set",)
+    write(photos / "test/cat/a.png", grey(8))
+    write(photos / "test/dog/a.png", grey(9))
+    (photos / "README.md").write_text("hello")
+    dataset = load_folder(photos)
+    np.testing.assert_array_equal(dataset.x_test[:, 0, 0, 0], [8, 9])
+    assert dataset.notes == (f"not used: README.md, {name}/",)
+
+
+def test_other_spellings(photos):
+    expected = load_folder(photos)
+    for old, new in (("labeled", "labelled"), ("unlabeled", "unlabelled"), ("labelled", "train")):
+        (photos / old).rename(photos / new)
+        dataset = load_folder(photos)
+        np.testing.assert_array_equal(dataset.x_train, expected.x_train)
+        np.testing.assert_array_equal(dataset.y_train, expected.y_train)
+        assert dataset.notes == ()
 
 
 @pytest.mark.parametrize("folder", ["labeled/bird", "test/bird"])

@@ -1,10 +1,11 @@
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 
 from scoressl_jax.data.dataset import make_dataset
-from scoressl_jax.data.splits import balanced_split, binarize, load_split, positive_split, save_split
+from scoressl_jax.data.splits import balanced_split, binarize, class_numbers, load_split, positive_split, save_split
 from scoressl_jax.errors import UserError
 
 # 50 labelled images of each of 10 classes, shuffled, and 20 unlabelled ones.
@@ -91,6 +92,50 @@ def test_positive_split_errors():
     assert "positive_classes=()" in error_of(positive_split, Y, (), 5, 0)
 
 
+@pytest.mark.parametrize(
+    ("names", "given", "numbers"),
+    [
+        ("0 1 2 3 4", (1, "3"), [1, 3]),
+        ("0 1 10 2", ("2", "10"), [3, 2]),  # in an order that is not that of the numbers
+        ("cat dog owl", ("owl", 0), [2, 0]),
+        ("cat dog 2", (2, "2"), [2, 2]),
+        ("cat dog 2", (1,), [1]),
+        ("00 01 02", (2, "01"), [2, 1]),
+        ("1 2 3", ("1", "3"), [0, 2]),
+    ],
+)
+def test_classes_go_by_their_names(names, given, numbers):
+    assert class_numbers(tuple(names.split()), given) == numbers
+
+
+@pytest.mark.parametrize(
+    ("names", "given", "words"),
+    [
+        ("0 1 10 2", 2, "2 may be the class called '2' or class number 2, which is called '10': name it as text"),
+        ("1 2 3", 1, "1 may be the class called '1' or class number 1, which is called '2'"),
+        ("1 2 3", 3, "3 may be the class called '3', another number: name it as text, ('3',)"),
+        ("01 02", 1, "the class called '01' or class number 1, which is called '02': name it as text, ('01',)"),
+        ("cat 2 dog", 2, "the class called '2' or class number 2, which is called 'dog'"),
+        ("1 2 3", 0, "there is no class 0: name some of 1, 2, 3"),
+        ("cat dog", 2, "there is no class 2: name some of cat, dog"),
+        ("cat dog", -1, "there is no class -1"),
+        ("cat dog", "bird", "there is no class 'bird': name some of cat, dog"),
+        ("0 1", "00", "there is no class '00'"),
+        ("cat dog", 1.0, "1.0 is no class"),
+        ("cat dog", True, "True is no class"),
+    ],
+)
+def test_what_is_no_class_or_may_be_two(names, given, words):
+    message = error_of(class_numbers, tuple(names.split()), (given,))
+    assert message.startswith(f"positive_classes=({given!r},): ")
+    assert words in message
+
+
+def test_many_classes_are_not_all_listed():
+    names = tuple(f"class {i}" for i in range(300))
+    assert error_of(class_numbers, names, ("none",)).endswith("class 18, class 19 and 280 more")
+
+
 def many_classes():
     return make_dataset("many", np.zeros((len(Y), 2, 2), np.uint8), Y, np.zeros((10, 2, 2), np.uint8), np.arange(10))
 
@@ -102,6 +147,7 @@ def test_binarize():
     np.testing.assert_array_equal(binary.y_test, [0, 0, 1, 0, 0, 0, 0, 0, 0, 1])
     assert (binary.num_classes, binary.class_names) == (2, ("negative", "positive"))
     assert binary.y_train.dtype == np.int32
+    assert binarize(dataclasses.replace(many_classes(), notes=("a", "b")), (2,)).notes == ("a", "b")
 
 
 @pytest.mark.parametrize("positive_classes", [(), (10,), (-1, 2), tuple(range(10))])

@@ -71,6 +71,20 @@ class TinyTrain(TinyImages):
     SPLITS = {"train": range(12)}
 
 
+class TinyTest(TinyImages):
+    SPLITS = {"test": range(12)}
+
+
+class TinyStl(TinyImages):
+    """As STL-10: its unlabelled images have the label -1, ours one that is not to be taken."""
+
+    SPLITS = {"train": range(12), "test": range(12, 16), "unlabelled": range(16, 25)}
+
+
+class TinyOther(TinyImages):
+    SPLITS = {"train": range(12), "unlabeled": range(16, 19), "validation": range(12, 16), "extra": range(30, 34)}
+
+
 def prepare(builder_class, data_dir, file_format="array_record"):
     builder = builder_class(data_dir=data_dir, file_format=file_format)
     builder.download_and_prepare()
@@ -197,7 +211,37 @@ def test_sets_that_are_no_image_classification(tmp_path):
     assert "image, target" in error_of("tiny_targets", data_dir=tmp_path)
     assert "[None, None, 1]" in error_of("tiny_ragged", data_dir=tmp_path)
     assert "uint16" in error_of("tiny_deep", data_dir=tmp_path)
-    assert "none called test" in error_of("tiny_train", data_dir=tmp_path)
+    assert "none called test or validation" in error_of("tiny_train", data_dir=tmp_path)
+    prepare(TinyTest, tmp_path)
+    assert "has the splits test, but none called train" in error_of("tiny_test", data_dir=tmp_path)
+
+
+def parts(dataset):
+    """Numbers of the training and of the test images, and of those without a label."""
+    x = dataset.x_train[:, 0, 0, 0]
+    return sorted(x.tolist()), sorted(dataset.x_test[:, 0, 0, 0].tolist()), sorted(x[dataset.y_train < 0].tolist())
+
+
+def test_unlabelled_splits_join_the_training_images(tmp_path):
+    prepare(TinyStl, tmp_path)
+    dataset = load_tfds("tiny_stl", data_dir=tmp_path)
+    assert parts(dataset) == ([*range(12), *range(16, 25)], [*range(12, 16)], [*range(16, 25)])
+    known = dataset.y_train >= 0
+    np.testing.assert_array_equal(dataset.y_train[known], dataset.x_train[known, 0, 0, 0] % 2)
+    assert dataset.notes == ("the images of split unlabelled are without labels",)
+    prepare(TinyImages, tmp_path)
+    assert load_tfds("tiny_images", data_dir=tmp_path).notes == ()
+
+
+def test_validation_serves_where_there_is_no_test_split(tmp_path):
+    prepare(TinyOther, tmp_path)
+    dataset = load_tfds("tiny_other", data_dir=tmp_path)
+    assert parts(dataset) == ([*range(12), 16, 17, 18], [*range(12, 16)], [16, 17, 18])
+    assert dataset.notes == (
+        "split validation is the test set",
+        "the images of split unlabeled are without labels",
+        "splits not used: extra",
+    )
 
 
 @pytest.mark.parametrize("damage", ["truncate", "remove", "info"])

@@ -17,6 +17,7 @@ from scoressl_jax.studies.moons import config as moons
 NAMES = {
     "regime": ("supervised", "ssl", "pu"),
     "dtype": ("float32", "bfloat16"),
+    "data.fit": ("crop", "pad", "stretch"),
     "sde.name": ("ve", "vp", "subvp"),
     "score.network": ("ncsnpp", "mlp"),
     "score.scaling": ("gaussian", "sigma", "time", "index"),
@@ -65,7 +66,13 @@ FRACTIONS = ["evaluation.accuracy_t", "evaluation.gradient_t", "classifier.tau",
 READ = {  # fields that an option reads and another of the same choice does not
     "regime": {
         **dict.fromkeys(("supervised", "ssl"), "data.num_labels data.labels_file"),
-        "pu": "data.positive_classes data.num_positive data.class_prior data.prior_steps",
+        "pu": "data.positive_classes data.num_positive data.labels_file data.class_prior data.prior_steps",
+    },
+    "data.name": {
+        "digits": "",
+        "npz": "data.path",
+        "folder": "data.path data.image_size data.fit data.background data.skip_damaged",
+        "a name of TFDS": "data.path data.download",
     },
     "sde.name": {
         "ve": "sde.sigma_min sde.sigma_max",
@@ -140,14 +147,14 @@ def test_the_default_survives_json(tmp_path):
     assert config == default_config()
     assert isinstance(config.score, ConfigDict)
     run = Run(tmp_path)
-    run.write_config(json.loads(changed(score__steps=7).to_json()), None)
+    run.write_config(json.loads(changed(score__steps=7).to_json()), "again")
     assert config_of_run(run) == changed(score__steps=7)
 
 
 def test_runs_older_than_the_samplers_of_few_steps_had_another(tmp_path):
     run, fields = Run(tmp_path), json.loads(default_config().to_json())
     del fields["sampling"]["sampler"]
-    run.write_config(fields, None)
+    run.write_config(fields, "again")
     assert config_of_run(run) == changed(sampling__sampler="predictor_corrector")
 
 
@@ -157,7 +164,7 @@ def test_runs_older_than_the_samplers_of_few_steps_had_another(tmp_path):
 def test_every_field_with_a_rule_is_tried_here():
     tried = {*NAMES, *POSITIVE, *NOT_NEGATIVE, *BELOW_ONE, *FRACTIONS}
     others = {"classifier.terms.prior", "sampling.steps", "sampling.eta", "evaluation.judge_depth"}
-    others |= {"score.multipliers", "score.attention"}
+    others |= {"score.multipliers", "score.attention", "data.positive_classes", "data.background"}
     assert {name for name, field in flat(FIELDS) if field.allowed.words} == tried | others
 
 
@@ -251,6 +258,34 @@ def test_class_prior():
     for prior in (0.0, 0.5):
         validate(changed(regime="pu", data__num_labels=100, data__class_prior=prior))
     assert refused(data__prior_steps=0) == "config.data.prior_steps is 0: it must be greater than 0"
+
+
+@pytest.mark.parametrize("value", [(3.0,), (True,), (None,), (("a",),)])
+def test_positive_classes_are_names_or_numbers(value):
+    assert refused(regime="pu", data__positive_classes=value) == (
+        f"config.data.positive_classes is {value}: it must be names of classes, as in ('cat', '7'), or whole numbers"
+    )
+
+
+def test_backgrounds():
+    own = dict(data__name="folder", data__num_labels=0)
+    assert refused(**own, data__background="whit") == (
+        "config.data.background is whit: it must be a colour, as in white or #808080"
+    )
+    for colour in ("white", "#808080"):
+        validate(changed(**own, data__background=colour))
+    validate(changed(**own, data__image_size=8, data__fit="pad"))
+    assert "config.data.fit is 'pad', but config.data.image_size is 0" in refused(**own, data__fit="pad")
+
+
+def test_runs_older_than_the_fit_of_images_stretched_them(tmp_path):
+    for own, fit in ((dict(data__name="folder", data__image_size=8), "stretch"), (dict(data__name="folder"), "crop"),
+                     ({}, "crop")):  # fmt: skip
+        run, fields = Run(tmp_path), json.loads(changed(**own).to_json())
+        del fields["data"]["fit"]
+        run.write_config(fields, "again")
+        assert config_of_run(run).data.fit == fit
+        validate(config_of_run(run), known=run.config)
 
 
 def test_patches_and_shifts():
@@ -372,6 +407,13 @@ def test_what_options_read(selector):
         (dict(regime="pu", data__num_labels=50), "config.data.num_labels is 50, but config.regime pu does not read it"),
         (dict(data__num_positive=5), "config.data.num_positive is 5, but config.regime ssl does not read it: leave it "
                                      "at 0, or choose pu"),
+        (dict(data__image_size=8), "config.data.image_size is 8, but config.data.name digits does not read it: leave "
+                                   "it at 0, or choose folder"),
+        (dict(data__name="npz", data__fit="pad"), "config.data.fit is 'pad', but config.data.name npz does not read"),
+        (dict(data__name="mnist", data__skip_damaged=True), "config.data.name mnist does not read it: leave it at Fal"),
+        (dict(data__name="mnist", data__background="red"), "or choose folder"),
+        (dict(data__path="there"), "does not read it: leave it at '', or choose npz or folder or a name of TFDS"),
+        (dict(data__name="folder", data__download=True), "or choose a name of TFDS"),
         (dict(sde__beta_max=9.0), "config.sde.beta_max is 9.0, but config.sde.name ve does not"),
         (dict(score__network="mlp", score__fir=False), "config.score.fir is False"),
         (dict(classifier__blocks=3), "config.classifier.blocks is 3, but config.classifier.network wide_resnet does"),

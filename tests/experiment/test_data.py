@@ -1,6 +1,8 @@
 """Which labels training may see under each regime, what a run says of its data, and data that do not fit a config."""
 
+import dataclasses
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,7 +10,8 @@ import pytest
 from scoressl_jax.data.dataset import make_dataset
 from scoressl_jax.errors import UserError
 from scoressl_jax.experiment import data
-from scoressl_jax.experiment.config import default_config
+from scoressl_jax.experiment.config import default_config, validate
+from scoressl_jax.experiment.images import IMAGES
 
 RNG = np.random.default_rng(0)
 Y = np.arange(30) % 3
@@ -65,6 +68,8 @@ def test_positives_and_unlabelled():
     seen = prepared.y_visible
     assert (len(prepared.split.labeled), (seen == 1).sum(), (seen == 0).sum(), (seen == -1).sum()) == (5, 5, 0, 25)
     assert (binary[prepared.split.labeled] == 1).all()
+    named = data.split_labels(config_of("pu", positive_classes=("c", "a"), num_positive=5), dataset())
+    np.testing.assert_array_equal(named.y_visible, seen)
     with pytest.raises(UserError, match="config.data.positive_classes is empty"):
         data.split_labels(config_of("pu"), dataset())
     two = make_dataset("two", np.zeros((8, 4, 4, 1), np.uint8), np.arange(8) % 2, np.zeros((2, 4, 4, 1), np.uint8),
@@ -72,6 +77,43 @@ def test_positives_and_unlabelled():
     prepared = data.split_labels(config_of("pu", num_positive=2), two)
     assert prepared.dataset.class_names == ("no", "yes")
     assert (two.y_train[prepared.split.labeled] == 1).all()
+
+
+def numbered(names):
+    """A set whose images all have the value of their class's name, in this order of the classes."""
+    y = np.arange(3 * len(names)) % len(names)
+    x = np.array([int(name) for name in names], np.uint8)[y][:, None, None, None] * np.ones((4, 4, 1), np.uint8)
+    return make_dataset("numbered", x, y, x, y, names)
+
+
+def test_positive_classes_go_by_name():
+    natural, lexical = [str(i) for i in range(12)], sorted(str(i) for i in range(12))
+    for names, given in ((natural, (2, "11")), (lexical, ("2", "11"))):
+        prepared = data.split_labels(config_of("pu", positive_classes=given), numbered(names))
+        assert set(prepared.dataset.x_train[prepared.split.labeled].ravel().tolist()) == {2, 11}
+    for given, words in (((2,), "2 may be the class called '2' or class number 2, which is called '10'"),
+                         (("12",), "there is no class '12'"),
+                         (tuple(lexical), "name some, but not all, of the 12 classes of numbered")):  # fmt: skip
+        with pytest.raises(UserError) as error:
+            data.split_labels(config_of("pu", positive_classes=given), numbered(lexical))
+        assert str(error.value).startswith("config.data.positive_classes=(")
+        assert words in str(error.value)
+
+
+def test_labelled_positives_of_a_file(tmp_path):
+    path = tmp_path / "labels.json"
+    path.write_text(json.dumps({"labeled": [2, 3, 20]}))
+    config = config_of("pu", positive_classes=("a", "c"), labels_file=str(path), num_positive=7)
+    validate(config)
+    prepared = data.split_labels(config, dataset())
+    assert prepared.split.labeled.tolist() == [2, 3, 20]
+    assert np.flatnonzero(prepared.y_visible == 1).tolist() == [2, 3, 20]
+    assert (np.delete(prepared.y_visible, [2, 3, 20]) == -1).all()
+    hidden = np.where(np.arange(30) == 20, -1, Y)
+    for indices, y, wrong in (([2, 4, 7], Y, 4), ([2, 3, 20], hidden, 20)):
+        path.write_text(json.dumps({"labeled": indices}))
+        with pytest.raises(UserError, match=f"{path} names image {wrong}, which is not of a positive class"):
+            data.split_labels(config, dataset(y))
 
 
 def test_what_a_run_says_of_its_data():
@@ -140,14 +182,37 @@ def test_own_data_need_a_path(name):
 def test_each_source_gets_its_fields(monkeypatch):
     asked = []
     for module, function in ((data.npz, "load_npz"), (data.folder, "load_folder"), (data.tfds, "load_tfds")):
-        monkeypatch.setattr(module, function, lambda *given, function=function: asked.append((function, *given)))
+        tell = lambda *given, function=function, **named: asked.append((function, *given, *named.items()))  # noqa: E731
+        monkeypatch.setattr(module, function, tell)
     data.load_dataset(config_of(name="npz", path="there.npz"))
-    data.load_dataset(config_of(name="folder", path="there", image_size=32))
+    how = dict(fit="pad", background="red", skip_damaged=True)
+    data.load_dataset(config_of(name="folder", path="there", image_size=32, **how))
     data.load_dataset(config_of(name="folder", path="there"))
     data.load_dataset(config_of(name="mnist", download=True))
     data.load_dataset(config_of(name="svhn_cropped", path="here"))
     assert asked == [
-        ("load_npz", "there.npz"), ("load_folder", "there", 32), ("load_folder", "there", None),
+        ("load_npz", "there.npz"), ("load_folder", "there", 32, *how.items()),
+        ("load_folder", "there", None, ("fit", "crop"), ("background", "white"), ("skip_damaged", False)),
         ("load_tfds", "mnist", None, True), ("load_tfds", "svhn_cropped", "here", False),
     ]  # fmt: skip
     assert data.load_dataset(config_of(name="digits")).name == "digits"
+
+
+def test_neighbours_need_images_to_be_found_among():
+    for fields in (dict(reference="test", features="pixels"), dict(reference="test"), dict(k=30)):
+        config = config_of()
+        config.evaluation.update({"k": 9} | fields)
+        k, count = config.evaluation.k, 30 if fields.get("k") else 9
+        with pytest.raises(UserError, match=f"config.evaluation.k is {k}, but own has {count} t"):
+            data.check_fit(config, data.split_labels(config, dataset()))
+        for allowed in (dict(k=k - 1), dict(features="none"), dict(features="judge", judge_steps=0)):
+            config.evaluation.update({"k": k, "judge_steps": 500} | fields | allowed)
+            data.check_fit(config, data.split_labels(config, dataset()))
+
+
+def test_notes_of_a_data_set_are_told():
+    for regime, fields in (("ssl", {}), ("pu", {"positive_classes": ("a",)})):
+        noted = dataclasses.replace(dataset(), notes=("val/ is the test set", "and so on"))
+        prepared = data.split_labels(config_of(regime, **fields), noted)
+        experiment = SimpleNamespace(dataset=prepared.dataset, split=prepared.split)
+        assert IMAGES.described(experiment).endswith(" classes; val/ is the test set; and so on")
