@@ -20,7 +20,7 @@ def get_config():
     config.regime, config.data.name, config.data.num_labels = "supervised", "squares", 20
     config.classifier.kind = "noisy"
     config.classifier.terms.update(ce_tau=0.0, pseudo=0.0, temporal=0.0)
-    config.sampling.update(sampler="ddim", steps=2, scale=0.0)
+    config.sampling.update(sampler="ddim", corrector="none", steps=2, scale=0.0)
     return config
 """
 # In place of the interpreter: the data set is SET or what the real one reads, the program PROGRAM, the summary a word.
