@@ -167,7 +167,7 @@ def snapshot():
     """directory -> {file: (content, time of its last change)}."""
 
     def take(folder):
-        files = (path for path in Path(folder).rglob("*") if path.is_file())
+        files = (path for path in Path(folder).rglob("*") if path.is_file() and path.name != ".lock")
         return {str(path.relative_to(folder)): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
 
     return take

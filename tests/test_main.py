@@ -238,7 +238,7 @@ def test_corrupt_config_json(text, call_main, tmp_path):
 
 def test_flags_may_be_written_with_a_space(monkeypatch, tmp_path, request):
     monkeypatch.chdir(request.config.rootpath)
-    config, workdir, mode, _ = parse(["--config", "tests/tiny.py", "--workdir", str(tmp_path), "--mode", "report"])
+    config, workdir, mode = parse(["--config", "tests/tiny.py", "--workdir", str(tmp_path), "--mode", "report"])
     assert (config.score.network, workdir, mode) == ("mlp", str(tmp_path), "report")
 
 

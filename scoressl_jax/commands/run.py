@@ -18,10 +18,11 @@ from scoressl_jax.devices import prepare_jax, use_cores
 from scoressl_jax.errors import UserError, one_line
 from scoressl_jax.experiment import estimate
 from scoressl_jax.experiment.adopt import adopt
-from scoressl_jax.experiment.fields import batch_sizes, config_of, described
+from scoressl_jax.experiment.fields import as_read, batch_sizes, config_of, described
 from scoressl_jax.experiment.images import IMAGES
 from scoressl_jax.experiment.run import Run
 from scoressl_jax.experiment.stages import Kind, Work, execute
+from scoressl_jax.files import flat
 from scoressl_jax.studies.kinds import kind_of
 from scoressl_jax.studies.moons.study import MOONS
 
@@ -45,7 +46,7 @@ SHIPPED = next((folder for folder in (PACKAGE / "configs", PACKAGE.parent / "con
 
 
 def parse(argv: list) -> tuple:
-    """(config, workdir, mode, command) from the arguments; the config is a run's own where --config is left out."""
+    """(config, workdir, mode) from the arguments; the config is a run's own where --config is left out."""
     own, argv = flags.FlagValues(), with_equals(argv)
     flags.DEFINE_string("workdir", None, "Directory of the run.", flag_values=own)
     flags.DEFINE_enum("mode", "run", tuple(MODES), "What to do.", flag_values=own)
@@ -63,10 +64,7 @@ def parse(argv: list) -> tuple:
         raise UserError(f"command line: {left[1]!r} is not a flag; write --name=value")
     if not own.workdir and own.mode != "check":
         raise UserError("command line: --workdir=DIR is missing: name the directory of the run")
-    given = any(a.startswith(("--config=", "--config.")) for a in argv)
-    whole = [a for a in argv if not a.startswith("--mode=")]
-    command = "python -m scoressl_jax.main " + shlex.join(whole) if given else None
-    return config, own.workdir, own.mode, command
+    return config, own.workdir, own.mode
 
 
 def complaint(error: Exception) -> str:
@@ -170,11 +168,20 @@ def needs_no_data(kind: Kind, run: Run, config: ConfigDict, mode: str) -> bool:
     return "image_shape" in run.data and all(had.get(name, value) == value for name, value in asked.items())
 
 
+def repeating(config, workdir: str) -> str:
+    """The command that does from nothing what a config says: a shipped config, and every field that is not as there."""
+    base = f"moons_dlsm:{config.preset}" if kind_of(config) is MOONS else "digits_ssl_da"
+    plain = dict(flat(load_config(base)))
+    differ = {n: v for n, v in flat(config) if n != "preset" and as_read(v) != as_read(plain.get(n))}
+    flags = [f"--config.{name}={value}" for name, value in differ.items()]
+    return shlex.join(["python", "-m", "scoressl_jax.main", f"--config={base}", *flags, f"--workdir={Path(workdir).name}"])
+
+
 def main(argv: list) -> int:
     if {"--help", "-h"} & set(argv):
         print(usage())
         return 0
-    config, workdir, mode, command = parse(argv)
+    config, workdir, mode = parse(argv)
     kind = kind_of(config)
     prepare_jax()
     use_cores(batch_sizes(config, kind.fields))
@@ -186,6 +193,9 @@ def main(argv: list) -> int:
     without_data = run.exists and needs_no_data(kind, run, config, mode)
     experiment = kind.open(run, config) if without_data else kind.build(config, known)
     work = Work(kind, run, experiment, mode=mode)
-    adopt(work, command, without_data)
-    execute(kind, mode, work)
+    with run.locked():
+        adopt(work, repeating(config, workdir), without_data)
+        if work.first_process and not without_data:
+            print(kind.described(experiment))
+        execute(kind, mode, work)
     return 0

@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 
 from scoressl_jax.errors import UserError
+from scoressl_jax.experiment.fields import had_before
 from scoressl_jax.experiment.stages import Kind, Stage, Work
 from scoressl_jax.files import flat
 
@@ -29,10 +30,11 @@ class Changes:
         return read + [part for part in self.parts if part in stage.data]
 
 
-def adopt(work: Work, command: str | None, without_data: bool = False) -> None:
+def adopt(work: Work, command: str, without_data: bool = False) -> None:
     """Write config.json and data.json, refusing a change on which anything already made depends.
 
-    without_data: what is asked for needs none, and the run's own word on them stands."""
+    command: what makes the run from nothing. without_data: what is asked for needs none, and the run's own word on them
+    stands."""
     run, kind, config = work.run, work.kind, json.loads(work.config.to_json())
     if without_data:
         facts, split = run.data, None
@@ -50,8 +52,7 @@ def changes(kind: Kind, old: dict, new: dict, data: dict, facts: dict, *, labele
     """A field that the run does not have is newer than the run: then it had what all runs had before. `labeled`: the
     images that had a label then, and that have one now; None is not known."""
     fields = dict(flat(kind.fields))
-    had = {n: field.default if field.before is None else field.before for n, field in fields.items()}
-    had = json.loads(json.dumps(had)) | dict(flat(old))
+    had = json.loads(json.dumps(had_before(kind.fields, dict(flat(old))))) | dict(flat(old))
     now = dict(flat(new))
     order = sorted(now, key=lambda name: name != "preset")  # it explains the others
     differ = {n: (had[n], now[n]) for n in order if n in had and had[n] != now[n] and not fields[n].free}

@@ -10,13 +10,18 @@ A directory is opened without its data set. Runs of format 1 have no data.json a
 read off their other files.
 """
 
+import contextlib
 import json
+import os
 import shutil
+import socket
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
 import jax
 import numpy as np
+from filelock import FileLock, Timeout
 
 from scoressl_jax.errors import UserError, one_line
 from scoressl_jax.files import read_or_empty, write_bytes, write_json, write_npz, write_text
@@ -53,6 +58,30 @@ class Run:
             )
         return run
 
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Nobody else works in the directory meanwhile; a UserError says who does. Processes that train as one are one,
+        and the lock of a process that has died is free."""
+        if jax.process_index() > 0:
+            yield
+            return
+        holder, lock = self.workdir / "holder.json", FileLock(self.workdir / ".lock", timeout=0)
+        try:
+            self.workdir.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        except Timeout:
+            known = read_or_empty(holder)
+            who = f"process {known['process']} on {known['host']}" if known else "another process"
+            raise UserError(f"--workdir={self.workdir}: {who} is at work there: wait, or name another") from None
+        except OSError as error:
+            raise UserError(f"--workdir={self.workdir}: {error}: name a directory that can be written") from None
+        try:
+            write_json(holder, {"process": os.getpid(), "host": socket.gethostname()})
+            yield
+        finally:
+            holder.unlink(missing_ok=True)
+            lock.release()
+
     # What it was made with
 
     @property
@@ -77,13 +106,12 @@ class Run:
         """The fields, as nested dicts."""
         return {name: value for name, value in self._config_json.items() if name != "format"}
 
-    def write_config(self, fields: dict, command: str | None) -> None:
+    def write_config(self, fields: dict, command: str) -> None:
         try:
             self._write(write_json, "config.json", {"format": FORMAT, **fields})
         except OSError as error:
             raise UserError(f"--workdir={self.workdir}: {error}: name a directory that can be written") from None
-        if command:
-            self._write(write_text, "command.txt", command + "\n")
+        self._write(write_text, "command.txt", command + "\n")
 
     @property
     def data(self) -> dict:

@@ -1,14 +1,21 @@
 """Which config a command line names: a file, a shipped one by its name, a preset of either; and what --help tells."""
 
+import json
+import os
 import re
+import shlex
 import shutil
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from scoressl_jax.commands.run import MODES, find_config, load_config, parse
+from scoressl_jax.commands.run import MODES, find_config, load_config, parse, repeating
 from scoressl_jax.errors import UserError
 from scoressl_jax.experiment.images import IMAGES
+from scoressl_jax.experiment.run import Run
 from scoressl_jax.files import flat
 from scoressl_jax.studies.moons.study import MOONS
 
@@ -37,7 +44,7 @@ def test_every_shipped_config_is_found_by_its_name_from_any_directory(elsewhere)
 
 
 def test_a_name_is_the_file(elsewhere):
-    config, workdir, mode, _ = parse(["--config=digits_ssl_da", "--workdir=run"])
+    config, workdir, mode = parse(["--config=digits_ssl_da", "--workdir=run"])
     assert (workdir, mode) == ("run", "run")
     assert config.to_dict() == load_config(str(CONFIGS["digits_ssl_da"])).to_dict()
 
@@ -151,3 +158,40 @@ def test_help_lists_the_modes(scoressl):
         "run", "check", "train_score", "train_classifier", "sample", "evaluate", "report",
     ]  # fmt: skip
     assert all(len(line.split()) > 3 for line in modes[: len(MODES)])
+
+
+@pytest.mark.parametrize(
+    "name", ["tests/tiny.py", "digits_pu", "mnist_ssl_da:cpu", "cifar10_dlsm", "moons_dlsm:faithful"]
+)
+def test_the_command_that_is_kept_rebuilds_the_config_from_nothing(name, at_root):
+    flags = ["--config.score.steps=77", "--config.training.steps_per_call=3"]
+    if "moons" not in name:
+        flags += ["--config.sampling.interval=(0.1, 5.0)", "--config.data.path=my folder", "--config.data.name=npz"]
+    config, *_ = parse([f"--config={name}", *flags, "--workdir=run"])
+    command = shlex.split(repeating(config, "else where"))
+    again, workdir, mode = parse(command[3:])
+    assert command[:3] == ["python", "-m", "scoressl_jax.main"]
+    assert {**again.to_dict(), "preset": ""} == {**config.to_dict(), "preset": ""}
+    assert (workdir, mode) == ("else where", "run")
+
+
+def test_a_second_program_in_a_directory_says_who_is_at_work_and_leaves(tmp_path, refused):
+    run = Run(tmp_path / "run")
+    with run.locked():
+        said = refused("run", f"--config={ROOT}/tests/tiny.py", f"--workdir={tmp_path / 'run'}", "--mode=train_score")
+        assert f"process {os.getpid()} on {socket.gethostname()} is at work there" in said
+        assert not (tmp_path / "run" / "config.json").exists()
+    with run.locked():
+        pass  # and it is free again
+    assert not (tmp_path / "run" / "holder.json").exists()
+
+
+def test_the_lock_of_a_process_that_died_is_free(tmp_path):
+    hold = (
+        "import os, sys; from scoressl_jax.experiment.run import Run\n"
+        "with Run(sys.argv[1]).locked(): os._exit(9)"
+    )
+    assert subprocess.run([sys.executable, "-c", hold, str(tmp_path)]).returncode == 9
+    assert (tmp_path / "holder.json").exists()
+    with Run(tmp_path).locked():
+        assert json.loads((tmp_path / "holder.json").read_text())["process"] == os.getpid()

@@ -317,7 +317,7 @@ def test_a_field_that_the_run_did_not_know_is_no_change(own, complaint):
     assert complaint(own.workdir, path=own.path) == line
 
 
-@pytest.mark.parametrize("flag", ["training.steps_per_call=5", "training.checkpoint_every=7", "data.download=True"])
+@pytest.mark.parametrize("flag", ["training.steps_per_call=5", "training.checkpoint_every=7", "training.max_rollbacks=2"])
 def test_free_fields_may_change(flag, own):
     before = results(own.workdir)
     assert command(own.workdir, f"--config.{flag}") == 0

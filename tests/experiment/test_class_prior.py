@@ -236,8 +236,8 @@ def go_on(tmp_path):
             (tmp_path / folder).mkdir(parents=True, exist_ok=True)
         (tmp_path / "class_prior.npz").touch()
         (tmp_path / "config.json").unlink(missing_ok=True)
-        adopt(work_of(tmp_path, config=before), None)
-        adopt(work_of(tmp_path, config=now), None)
+        adopt(work_of(tmp_path, config=before), "")
+        adopt(work_of(tmp_path, config=now), "")
         return Run(tmp_path).has("class_prior.npz", "checkpoints/class_prior_0", "checkpoints/classifier")
 
     return adopted

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from small import command
 
-from scoressl_jax.experiment import drawing, images
+from scoressl_jax.experiment import drawing
 from scoressl_jax.experiment.config import default_config
 from scoressl_jax.experiment.run import Run
 
