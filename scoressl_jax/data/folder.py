@@ -161,7 +161,7 @@ class Survey:
             )
         if self.skipped:
             names = listed(list(dict.fromkeys(self.skipped.values())))
-            self.notes.append(f"{len(self.skipped):,} hidden files or files of the system skipped ({names})")
+            self.notes.append(f"{counted(self.skipped)} of the system, or hidden, skipped ({names})")
 
     def read(self, files, *, image_size=None, skip_damaged=False, **options):
         """(uint8 [n, H, W], or [n, H, W, 3] where one has colours; bool [N], which of the N files these are)."""

@@ -88,6 +88,46 @@ def test_folders_named_by_words_against_numbers(files, tmp_path, capsys):
         assert other[name] == pytest.approx(one[name])  # whatever the order of the images
 
 
+def test_how_folders_are_read(files, tmp_path, capsys):
+    """A transparent image of 4x6, pixels of which the cut takes away, and a file that is damaged."""
+    for i, image in enumerate(REAL):
+        (tmp_path / "pets").mkdir(exist_ok=True)
+        wide = np.pad(image[..., 0], ((0, 0), (1, 1)), constant_values=255)
+        Image.fromarray(wide).save(tmp_path / "pets" / f"{i:02}.png")
+    (tmp_path / "pets" / "40.png").write_bytes(b"x")
+    (tmp_path / "pets" / ".DS_Store").write_bytes(b"x")
+    asked = [files[0], str(tmp_path / "pets"), "--features=pixels", "--image-size=4"]
+    assert "pets holds 1 damaged image: 40.png" in refused(capsys, *asked)
+    found = {}
+    for fit in ("crop", "pad", "stretch"):
+        assert main([*asked, "--skip-damaged", f"--fit={fit}", "--background=black"]) == 0
+        found[fit] = json.loads((tmp_path / "pets_generation.json").read_text())["fid@40"]
+        said = capsys.readouterr().out
+        assert "no labels; 1 file of the system, or hidden, skipped (.DS_Store); 1 damaged image left out (40" in said
+    assert found["crop"] == pytest.approx(0, abs=1e-6)
+    assert 0.1 < found["stretch"] != pytest.approx(found["pad"], rel=0.1)
+    assert "--background=whit is no colour" in refused(capsys, *asked, "--background=whit")
+    assert "--fit" in refused(capsys, *asked, "--fit=wrap")
+
+
+def test_samples_of_a_run_carry_the_names_of_their_classes(files, tmp_path, capsys):
+    """Classes of a folder called 2 and 10, those of the samples' file in another order; nothing to match is refused."""
+    for i, (image, label) in enumerate(zip(REAL, LABELS, strict=True)):
+        path = tmp_path / "real" / ("2", "10")[label] / f"{i:02}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image[..., 0]).save(path)
+    np.savez(tmp_path / "named.npz", images=REAL, labels=1 - LABELS, class_names=np.array(["10", "2"]))
+    asked = [str(tmp_path / "real"), str(tmp_path / "named.npz"), "--features=pixels"]
+    assert main(asked) == 0
+    block = json.loads((tmp_path / "named_generation.json").read_text())
+    assert list(block["classwise"]) == ["2", "10"]
+    assert all(row["coverage"] == 1 for row in block["classwise"].values())
+    capsys.readouterr()
+    assert "it is not certain which of 2, 10 they mean" in refused(capsys, asked[0], files[1], asked[2])
+    np.savez(tmp_path / "other.npz", images=REAL, labels=LABELS, class_names=np.array(["cat", "dog"]))
+    assert "no class of" in refused(capsys, asked[0], str(tmp_path / "other.npz"), asked[2])
+
+
 def test_a_judge_of_the_reference_and_the_classification_accuracy_score(tmp_path, capsys):
     """Of images of any size: 4x3."""
     files = [str(tmp_path / f"{name}.npz") for name in ("real", "fake")]

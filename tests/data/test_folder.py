@@ -76,7 +76,7 @@ def test_files_of_systems_are_skipped_and_counted(photos, name):
         (photos / folder / name).write_bytes(b"x")
     dataset = load_folder(photos)
     assert (len(dataset.x_train), dataset.class_names) == (5, ("cat", "dog"))
-    assert dataset.notes == (f"6 hidden files or files of the system skipped ({name.strip()})",)
+    assert dataset.notes == (f"6 files of the system, or hidden, skipped ({name.strip()})",)
 
 
 @pytest.mark.parametrize("name", ["@eaDir", "__MACOSX", ".ipynb_checkpoints", "$RECYCLE.BIN"])
@@ -85,7 +85,7 @@ def test_folders_of_systems_are_skipped_and_counted(photos, name):
         write(photos / folder / name / "a.png", grey(9))
     dataset = load_folder(photos)
     assert (len(dataset.x_train), dataset.class_names) == (5, ("cat", "dog"))
-    assert dataset.notes == (f"5 hidden files or files of the system skipped ({name})",)
+    assert dataset.notes == (f"5 files of the system, or hidden, skipped ({name})",)
 
 
 def test_one_colour_image_makes_all_rgb(photos):

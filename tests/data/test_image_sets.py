@@ -104,7 +104,7 @@ def test_folders_are_read_as_those_of_a_data_set(tmp_path):
     assert (found.images[1] == 0).all()
     assert found.labels.tolist() == ["cat", "dog", "dog"]
     assert found.notes == (
-        "1 hidden files or files of the system skipped (Thumbs.db)",
+        "1 file of the system, or hidden, skipped (Thumbs.db)",
         "1 damaged image left out (dog/c.png)",
     )
     assert str(found) == f"{root}: 3 images 4x4x3, 2 classes; {'; '.join(found.notes)}"
