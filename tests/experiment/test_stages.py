@@ -17,7 +17,8 @@ from scoressl_jax.studies.moons.study import MOONS
 
 KINDS = {"images": (IMAGES, default_config), "moons": (MOONS, moons.default_config)}
 DATA_FIELDS = {  # they say which images and labels there are: the contents of these are compared in their place
-    "images": {"data.name", "data.image_size", "data.num_labels", "data.labels_file", "data.split_seed",
+    "images": {"data.name", "data.image_size", "data.fit", "data.background", "data.skip_damaged",
+               "data.num_labels", "data.labels_file", "data.split_seed",
                "data.positive_classes", "data.num_positive"},
     "moons": {"data.name"},
 }  # fmt: skip
