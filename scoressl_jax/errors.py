@@ -54,6 +54,9 @@ def exit_code_of(command: Callable[[list], int], argv: list) -> int:
     except KeyboardInterrupt:  # in a command that writes nothing before its end
         print("scoressl_jax: stopped, nothing written", file=sys.stderr)
         return Interrupted.exit_code
+    except BrokenPipeError:  # as of `scoressl ... | head`: there is nobody to tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Interrupted.exit_code
     except Exception as error:
         path, kept = Path(workdir_of(argv)) / "error.txt", "traceback in"
         try:

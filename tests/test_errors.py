@@ -120,3 +120,20 @@ def test_before_a_run_takes_over_a_signal_ends_the_process_at_once(number):
 )
 def test_the_directory_of_the_run_is_found_however_it_is_written(argv, folder):
     assert workdir_of(argv) == folder
+
+
+def test_a_reader_that_has_gone_is_no_fault_of_ours(tmp_path):
+    talk = (
+        "import sys; from scoressl_jax.errors import exit_code_of\n"
+        "def command(argv):\n"
+        "    while True: print('a line', flush=True)\n"
+        "sys.exit(exit_code_of(command, []))"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", talk], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path
+    ) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 75
+    assert not (tmp_path / "error.txt").exists()

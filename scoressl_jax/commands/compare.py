@@ -1,7 +1,7 @@
 """scoressl compare RUN [RUN ...] [--out=DIR]: what one kind of run has over another.
 
 Prints a Markdown table, one row a configuration, mean ± sd over its seeds. Runs whose config.json differs in seeds
-alone, or in the seeds of the runs that they took score networks from, are one row; a figure that some run of a row
+alone, or in the seeds of the runs that they took networks from, are one row; a figure that some run of a row
 lacks is left out. FID has a column for each count and extractor, but none where a judge extracted: each run has a
 judge, and features, of its own. With --out, DIR/compare.html has the same, the accuracy by noise level and the input
 gradients side by side, and both pictures lie beside it.
@@ -11,9 +11,12 @@ from argparse import Namespace
 
 from scoressl_jax.commands.arguments import Parser
 from scoressl_jax.errors import UserError
+from scoressl_jax.experiment.fields import as_read
 from scoressl_jax.experiment.run import Run
+from scoressl_jax.files import flat
 from scoressl_jax.report.compare import write_page
 from scoressl_jax.report.groups import cells, difference, group_names, grouped, markdown
+from scoressl_jax.studies.kinds import kind_of
 
 
 def parse(argv: list) -> Namespace:
@@ -24,14 +27,26 @@ def parse(argv: list) -> Namespace:
     return parser.parse_intermixed_args(argv)
 
 
+def complete(run: Run) -> dict:
+    """A run's fields, those that are newer than the run as all runs had them before."""
+    values = run.config
+    for name, field in flat(kind_of(values).fields):
+        *path, last = name.split(".")
+        block = values
+        for part in path:
+            block = block.setdefault(part, {})
+        block.setdefault(last, as_read(field.default if field.before is None else field.before))
+    return values
+
+
 def config_at(path: str) -> dict | None:
     run = Run(path)
-    return run.config if run.exists else None
+    return complete(run) if run.exists else None
 
 
 def main(argv: list) -> int:
     options = parse(argv)
-    groups = grouped([Run.open(path) for path in options.runs], config_at)
+    groups = grouped([Run.open(path) for path in options.runs], config_at, complete)
     print(markdown(groups))
     if options.out is not None:
         gain = difference(*groups) if len(groups) == 2 else None

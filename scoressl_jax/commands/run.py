@@ -174,7 +174,8 @@ def repeating(config, workdir: str) -> str:
     plain = dict(flat(load_config(base)))
     differ = {n: v for n, v in flat(config) if n != "preset" and as_read(v) != as_read(plain.get(n))}
     flags = [f"--config.{name}={value}" for name, value in differ.items()]
-    return shlex.join(["python", "-m", "scoressl_jax.main", f"--config={base}", *flags, f"--workdir={Path(workdir).name}"])
+    program = ["python", "-m", "scoressl_jax.main", f"--config={base}"]
+    return shlex.join([*program, *flags, f"--workdir={Path(workdir).name}"])
 
 
 def main(argv: list) -> int:

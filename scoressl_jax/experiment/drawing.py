@@ -78,6 +78,8 @@ def wanted(experiment) -> int:
 
 
 def write_pngs(work) -> None:
+    if not work.first_process:
+        return
     images, labels = work.run.samples["images"], work.run.samples["labels"]
     names = work.experiment.class_names
     work.run.remove("samples/png")

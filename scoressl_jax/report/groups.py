@@ -61,17 +61,18 @@ def row_key(config, source):
     return json.dumps(config, sort_keys=True)
 
 
-def grouped(runs, source=lambda path: None) -> list[list[Measured]]:
+def grouped(runs, source=lambda path: None, complete=lambda run: run.config) -> list[list[Measured]]:
     """Opened runs -> lists of Measured, in order: runs that differ in seeds alone are one list.
 
-    source(path): the config of the run in a directory, None where there is none. UserError for a run without results.
+    source(path): the config of the run in a directory, None where there is none. complete(run): every field of a run,
+    also those that are newer than it. UserError for a run without results.
     """
     groups = {}
     for run in runs:
         if not run.results:
             raise UserError(f"{run.workdir}/results.json is missing or cannot be read: finish the run, or leave it out")
         measured = Measured(run.workdir, run.config, run.results, run.evaluation)
-        groups.setdefault(row_key(run.config, source), []).append(measured)
+        groups.setdefault(row_key(complete(run), source), []).append(measured)
     return list(groups.values())
 
 

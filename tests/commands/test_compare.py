@@ -165,3 +165,14 @@ def test_bad_input_is_one_line(tmp_path, capsys):
         [good, f"--out={good / 'config.json'}"], capsys
     )
     assert not (tmp_path / "out").exists()
+
+
+def test_a_run_of_the_former_version_is_in_one_row_with_the_same_of_today(old_run, scoressl, tmp_path):
+    """Its config.json lacks the fields that are newer than it."""
+    again = shutil.copytree(old_run, tmp_path / "again")
+    assert scoressl("run", f"--workdir={again}", "--mode=report")[0] == 0  # writes every field of today
+    assert "warm_start" in (again / "config.json").read_text()
+    assert "warm_start" not in (old_run / "config.json").read_text()
+    code, out, _ = scoressl("compare", old_run, again)
+    assert code == 0
+    assert [line.split("|")[2].strip() for line in out.splitlines()[2:]] == ["2"]
