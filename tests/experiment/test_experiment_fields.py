@@ -20,7 +20,7 @@ from small import QUICK
 
 from scoressl_jax.commands.run import load_config
 from scoressl_jax.data import digits, folder, tfds
-from scoressl_jax.experiment import build, class_prior, measure
+from scoressl_jax.experiment import build, class_prior, drawing, measure
 from scoressl_jax.experiment import images as stages_of_images
 from scoressl_jax.experiment.config import default_config, validate
 from scoressl_jax.experiment.fields import get
@@ -183,7 +183,7 @@ def read_by(tmp_path_factory):
             shape = once("samples", num_classes, lambda: shape_of_samples(make_sample(None), parameters, conditions))
             return np.zeros(shape, np.uint8)
 
-        def load(name, *_):
+        def load(name, *_, **__):
             rng, classes = np.random.default_rng(0), SETS[name][-1] if name in SETS else 10
             return images(name, 200, 8, 1, classes, lambda shape, dtype: rng.integers(0, 256, shape, dtype))
 
@@ -195,13 +195,13 @@ def read_by(tmp_path_factory):
             patch.setattr(build, "validate", lambda *_: None)
             for module in (measure, class_prior):
                 patch.setattr(module, "Judge", NoJudge)
-            patch.setattr(stages_of_images, "generate", generate)
+            patch.setattr(drawing, "generate", generate)
             patch.setattr(stages_of_images, "score_weights", lambda experiment: SimpleNamespace(ema_params=None))
             patch.setattr(stages_of_images, "classifier_weights", lambda experiment: None)
             patch.setattr(measure, "predictors", no_predictors)
             patch.setattr(likelihood, "bits_per_dim", lambda keys, score_fn, sde, images, **_: jnp.zeros(len(images)))
             patch.setattr(classification, "batched", lambda fn, batch, *arrays: fn(*arrays))
-            patch.setattr(classification, "diffuse", lambda sde, images, t, seed: images.astype(np.float32))
+            patch.setattr(classification, "diffuse", lambda sde, images, *_: images.astype(np.float32))
             kind = dataclasses.replace(IMAGES, stages=IMAGES.stages[:-1])  # the report reads files alone
             run = Rehearsed(tmp_path_factory.mktemp("run"), take)
             work = Work(kind, run, kind.build(Recorder(config, seen), None))
