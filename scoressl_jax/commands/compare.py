@@ -11,7 +11,7 @@ from argparse import Namespace
 
 from scoressl_jax.commands.arguments import Parser
 from scoressl_jax.errors import UserError
-from scoressl_jax.experiment.fields import as_read
+from scoressl_jax.experiment.fields import as_read, had_before
 from scoressl_jax.experiment.run import Run
 from scoressl_jax.files import flat
 from scoressl_jax.report.compare import write_page
@@ -30,12 +30,12 @@ def parse(argv: list) -> Namespace:
 def complete(run: Run) -> dict:
     """A run's fields, those that are newer than the run as all runs had them before."""
     values = run.config
-    for name, field in flat(kind_of(values).fields):
+    for name, value in had_before(kind_of(values).fields, dict(flat(values))).items():
         *path, last = name.split(".")
         block = values
         for part in path:
             block = block.setdefault(part, {})
-        block.setdefault(last, as_read(field.default if field.before is None else field.before))
+        block.setdefault(last, as_read(value))
     return values
 
 
