@@ -63,6 +63,9 @@ def changes(kind: Kind, old: dict, new: dict, data: dict, facts: dict, *, labele
         others = {p for p, count in counts.items() if count in data and data[count] != facts.get(count)}
         if None not in labeled and labeled[0] != labeled[1]:
             others.add("labels")
+        names = facts.get("class_names", [])
+        if old.get("data", {}).get("name") == "folder" and names != sorted(names):
+            others |= {"labels", "classes"}  # then 10 came before 2
         parts = tuple(part for part in PARTS if part in others)
     return Changes(differ, parts)
 

@@ -9,6 +9,7 @@ import pytest
 from small import command, stripes
 
 from scoressl_jax.errors import Interrupted
+from scoressl_jax.experiment.adopt import changes
 from scoressl_jax.experiment.images import IMAGES
 from scoressl_jax.experiment.run import Run
 from scoressl_jax.training.metrics import read_metrics
@@ -270,6 +271,24 @@ def test_a_run_of_format_1_has_counts_alone_to_tell_other_data_by(own, complaint
     assert Run(own.workdir).data["fingerprint"].keys() == set(ALL_DATA)
     assert extents(own.workdir) == FINISHED
     assert Run(own.workdir).made["evaluation"] == {"score": 20, "classifier": 20, "samples": 12, "judge": 4, "cas": 4}
+
+
+@pytest.mark.parametrize(
+    ("source", "names", "parts"),
+    [
+        ("folder", ["2", "10"], ("classes", "labels")),
+        ("folder", ["0", "1"], ()),
+        ("folder", ["cat", "dog"], ()),
+        ("npz", ["2", "10"], ()),
+    ],
+)
+def test_folders_called_by_numbers_are_in_another_order_than_in_runs_of_format_1(source, names, parts):
+    config = {"data": {"name": source, "path": "there"}}
+    facts = {"class_names": names, "fingerprint": dict.fromkeys(ALL_DATA, "x")}
+    found = changes(IMAGES, config, config, {}, facts, labeled=[None, None])
+    assert (found.fields, found.parts) == ({}, parts)
+    known = {"fingerprint": dict.fromkeys(ALL_DATA, "x")}
+    assert changes(IMAGES, config, config, known, facts, labeled=[None, None]).parts == ()
 
 
 # Other fields
