@@ -137,6 +137,13 @@ MUTANTS = (
     # What a run remembers, refuses, goes on with
     ("experiment/data.py", "y_visible[split.labeled] = dataset.y_train[split.labeled]", "y_visible[:] = dataset.y_train"),
     ("experiment/data.py", "data.num_labels, dataset.num_classes, data.split_seed", "data.num_labels, dataset.num_classes, 0"),
+    ("experiment/data.py", "splits.class_numbers(dataset.class_names, data.positive_classes)", "[int(c) for c in data.positive_classes]"),
+    ("experiment/data.py", "strange = split.labeled[~np.isin(y[split.labeled], positive)]", "strange = ()"),
+    ("experiment/data.py", "fit=data.fit, background=data.background", "fit=data.fit, background=data.fit"),
+    ("experiment/data.py", "skip_damaged=data.skip_damaged", "skip_damaged=True"),
+    ("experiment/data.py", "count <= plan.k", "count < plan.k"),
+    ("metrics/classification.py", "noisy_logits(predict, sde, images, t, seed + i, batch)", "noisy_logits(predict, sde, images, t, seed, batch)"),
+    ("metrics/classification.py", "diffuse(sde, images, t, seed, indices), t)", "diffuse(sde, images, t, seed), t)"),
     ("data/fingerprint.py", '"labels": together(of_pairs(train, y_visible))', '"labels": together(of_pairs(train, dataset.y_train))'),
     ("data/fingerprint.py", "for digest in sorted(digests):", "for digest in digests:"),
     ("experiment/class_prior.py", "x[pool[1 - half :: 2]]", "x[pool[half::2]]"),
