@@ -100,7 +100,7 @@ accuracy_all_noise(predict, VE(), images, labels, batch=500)
 accuracy_by_noise(predict, gradient, VE(), images[:5000], labels[:5000], times=[0.5], batch=500)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
-    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=300)
     peak = int(found.stdout) * (1 if sys.platform == "darwin" else 1024)
     assert peak < 2**30
 
