@@ -47,6 +47,7 @@ def test_files_of_a_run(first_run):
     assert "--config.score.steps=400" in command
     assert outcome.err == ""
     assert not list(workdir.rglob(".*.part"))
+    assert outcome.out.startswith("digits: 1437 training images (8, 8, 1), 100 labelled, 1337 unlabelled, 360 test ")
     plan = ["score", "classifier", "samples", "evaluation", "report"]
     told = [line for line in outcome.out.splitlines() if line.startswith("stage ")]
     assert told == [f"stage {number} of 5: {name}" for number, name in enumerate(plan, 1)]
