@@ -197,9 +197,9 @@ def test_labels_added_to_images_that_had_none(small_run, tmp_path, complaint):
     """Here the file itself holds more labels; there is no judge, which needs them all."""
     path, workdir = tmp_path / "own.npz", tmp_path / "run"
     np.savez(path, **stripes(labels=30))
-    assert command(workdir, "--config.data.num_labels=0", path=path) == 0
+    assert command(workdir, "--config.data.num_labels=0", "--config.evaluation.features=none", path=path) == 0
     made = extents(workdir)
-    assert made == {name: extent for name, extent in FINISHED.items() if name != "judge"}
+    assert made == {name: extent for name, extent in FINISHED.items() if name not in ("judge", "cas")}
     np.savez(path, **stripes(labels=45))
     line = complaint(workdir)
     assert "45 labels now, 30 then" in line
@@ -246,7 +246,8 @@ def test_touching_copying_and_reordering_change_nothing(own, snapshot, capfd):
     arrays = stripes(labels=30)
     np.savez(own.path, **arrays)
     own.workdir = own.workdir.with_name("reordered")
-    assert command(own.workdir, "--config.data.num_labels=0", path=own.path) == 0
+    flags = ("--config.data.num_labels=0", "--config.evaluation.features=none")
+    assert command(own.workdir, *flags, path=own.path) == 0
     before, modes = take(), capfd.readouterr()
     change(own.path, x_train=arrays["x_train"][order], y_train=arrays["y_train"][order])
     change(own.path, x_test=arrays["x_test"][::-1], y_test=arrays["y_test"][::-1])

@@ -25,8 +25,8 @@ def test_a_run_holds_its_fields_its_format_and_the_command(new):
     assert Run.open(new.workdir).config == {"seed": 3, "score": {"steps": 7}}
     assert json.loads((new.workdir / "config.json").read_text())["format"] == new.format == FORMAT
     assert new.command == "python -m scoressl_jax.main --workdir=run"
-    new.write_config({"seed": 4}, None)
-    assert (new.config, new.command) == ({"seed": 4}, "python -m scoressl_jax.main --workdir=run")
+    new.write_config({"seed": 4}, "python -m scoressl_jax.main --config.seed=4")
+    assert (new.config, new.command) == ({"seed": 4}, "python -m scoressl_jax.main --config.seed=4")
 
 
 def test_opening_what_is_no_run_or_of_a_newer_version(new, tmp_path):
@@ -47,7 +47,7 @@ def test_opening_what_is_no_run_or_of_a_newer_version(new, tmp_path):
 def test_a_directory_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(UserError, match=r"--workdir=.*file.*: name a directory that can be written"):
-        Run(tmp_path / "file" / "run").write_config({}, None)
+        Run(tmp_path / "file" / "run").write_config({}, "")
     assert (tmp_path / "file").read_text() == "mine"
 
 

@@ -124,7 +124,7 @@ def test_a_classifier_of_other_classes(own, complaint):
 @pytest.mark.parametrize("stage", ["score", "classifier"])
 def test_a_study_of_the_moons_is_no_source(stage, own, complaint, tmp_path):
     study = Run(tmp_path / "moons")
-    study.write_config(json.loads(moons.default_config().to_json()), None)
+    study.write_config(json.loads(moons.default_config().to_json()), "")
     (study.workdir / "checkpoints" / "score" / "2500").mkdir(parents=True)
     flags = [f"--config.{name}.init_from=run:{own.workdir}" for name in ("score",) if stage != "score"]
     flags.append(f"--config.{stage}.init_from=run:{study.workdir}")
