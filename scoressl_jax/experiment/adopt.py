@@ -24,10 +24,10 @@ class Changes:
     fields: dict
     parts: tuple
 
-    def touch(self, stage: Stage) -> list[str]:
+    def touch(self, stage: Stage, config) -> list[str]:
         """The fields and parts of the data that a stage reads and that have changed."""
         read = [f for f in self.fields if any(f == name or f.startswith(f"{name}.") for name in stage.reads)]
-        return read + [part for part in self.parts if part in stage.data]
+        return read + [part for part in self.parts if part in stage.parts(config)]
 
 
 def adopt(work: Work, command: str, without_data: bool = False) -> None:
@@ -80,7 +80,7 @@ def accept(work: Work, changed: Changes, facts: dict) -> None:
         if not run.has(*stage.makes):
             continue
         chain = [*kind.before(stage, config), stage]
-        found = {n for s in chain for n in changed.touch(s) if not (n == s.grows and s.name in growing)}
+        found = {n for s in chain for n in changed.touch(s, config) if not (n == s.grows and s.name in growing)}
         if found and not stage.applies(work):
             unused.append(stage)
         elif found:
@@ -155,9 +155,10 @@ def refuse(work: Work, touched: list, because: Changes, changed: Changes, facts:
     why = "".join(f"; config.{n} is {changed.fields[n][1]!r}, was {changed.fields[n][0]!r}" for n in fields)
     valid = [s.name for s in work.kind.stages if s.job and run.has(*s.makes) and s not in touched]
     again = f"delete {made} there to do it again"
-    if not because.fields:
+    mode = touched[0].mode
+    if not because.fields and any(s.needs_data for s in work.kind.stages if s.mode == mode):
         still = f" above {' and '.join(valid)}, still valid," if valid else ""
-        again = f"do it afresh{still} with --mode={touched[0].mode}"
+        again = f"do it afresh{still} with --mode={mode}"
     raise UserError(
         f"the data are not those that the run {run.workdir} was made with "
         f"({told(because.parts, run.data, facts)}{why}): put them back, take a new --workdir, or {again}"

@@ -145,7 +145,7 @@ STAGES = (
         run=sample,
         needs=guides,
         reads=("seed", "sampling"),
-        data=("classes",),
+        data=lambda config: ("classes", "test") if config.sampling.task != "none" else ("classes",),
         makes=("samples/samples.npz",),
         extent=drawn,
         target=wanted,

@@ -25,13 +25,13 @@ class Stage:
 
     name: also that of its checkpoints. mode: the --mode that does it, with others of that mode. run(work): does it.
     needs(config): stages whose results it takes, which must be finished. uses: stages of which it takes what is there.
-    reads: fields and blocks of the config that change what it makes; data: parts of the data's fingerprint that do.
-    makes: patterns of the files it makes. applies(work): whether this experiment has it at all; beside: in a mode of
-    its own, it is left out unless these stages have made something. extent(run): how much of it there is, in steps or
-    images; target(experiment): how much there is to be (None: whatever is there). grows: the field that asks for more
-    of it, which may be raised; may_grow(config) says why not, or nothing. renewed: done again by itself when what it
-    was made from has grown. job(work): what it trains. estimate(work): a line on the time it takes. every_time: done
-    whenever it is asked for. needs_data: not from the run's files alone.
+    reads: fields and blocks of the config that change what it makes; data: parts of the data's fingerprint that do, or
+    data(config). makes: patterns of the files it makes. applies(work): whether this experiment has it at all; beside:
+    in a mode of its own, it is left out unless these stages have made something. extent(run): how much of it there is,
+    in steps or images; target(experiment): how much there is to be (None: whatever is there). grows: the field that
+    asks for more of it, which may be raised; may_grow(config) says why not, or nothing. renewed: done again by itself
+    when what it was made from has grown. job(work): what it trains. estimate(work): a line on the time it takes.
+    every_time: done whenever it is asked for. needs_data: not from the run's files alone.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Stage:
     needs: Callable = nothing
     uses: tuple = ()
     reads: tuple = ()
-    data: tuple = ()
+    data: tuple | Callable = ()
     makes: tuple = ()
     applies: Callable = lambda work: True
     beside: tuple = ()
@@ -53,6 +53,10 @@ class Stage:
     estimate: Callable | None = None
     every_time: bool = False
     needs_data: bool = True
+
+    def parts(self, config) -> tuple:
+        """Parts of the data's fingerprint that change what it makes."""
+        return self.data(config) if callable(self.data) else self.data
 
 
 @dataclass(frozen=True, kw_only=True)

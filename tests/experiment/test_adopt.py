@@ -110,6 +110,32 @@ def test_other_data_under_a_finished_run_are_refused_and_nothing_is_lost(what, o
     assert json.loads((own.workdir / "data.json").read_text()) == json.loads(before["data.json"][0])
 
 
+def test_restored_test_images_are_of_the_test_images(own, complaint):
+    for name in ("samples/samples.npz", "evaluation.npz"):
+        (own.workdir / name).unlink()
+    shutil.rmtree(own.workdir / "checkpoints" / "cas")
+    flags = ("--config.sampling.task=inpainting", "--config.evaluation.features=none")
+    assert command(own.workdir, *flags) == 0
+    change(own.path, x_test=brighter_test())
+    line = complaint(own.workdir, *flags, "--mode=evaluate", path=own.path)
+    assert "(other test images than then): put them back" in line
+    assert line.endswith("or delete samples/samples.npz, evaluation.npz there to do it again")
+
+
+def test_a_remedy_is_one_that_looks_at_the_data(own, complaint):
+    """--mode=sample does not: it would find the samples done."""
+    facts = json.loads((own.workdir / "data.json").read_text())
+    facts["fingerprint"]["classes"] = "as they were called then"
+    (own.workdir / "data.json").write_text(json.dumps(facts))
+    line = complaint(own.workdir)
+    assert "(other classes than then): put them back" in line
+    assert line.endswith("or delete samples/samples.npz, checkpoints/cas, evaluation.npz there to do it again")
+    for name in ("samples/samples.npz", "evaluation.npz"):
+        (own.workdir / name).unlink()
+    shutil.rmtree(own.workdir / "checkpoints" / "cas")
+    assert command(own.workdir) == 0
+
+
 def test_another_budget_of_labels_is_named(own, complaint):
     line = complaint(own.workdir, "--config.data.num_labels=45", path=own.path)
     assert "(45 labels now, 30 then; config.data.num_labels is 45, was 30)" in line

@@ -64,7 +64,8 @@ def test_what_a_stage_names_is_there(name):
     for place, stage in enumerate(kind.stages):
         for read in stage.reads:
             assert read_by(dataclasses.replace(stage, reads=(read,)), fields), f"{stage.name} reads no field by {read}"
-        assert set(stage.data) <= {"images", "labels", "true_labels", "test", "classes"}
+        for config in configs:
+            assert set(stage.parts(config)) <= {"images", "labels", "true_labels", "test", "classes"}
         for config in configs:
             assert {*stage.needs(config), *stage.uses} <= set(names[:place]), stage.name
         assert set(stage.beside) <= set(names)
