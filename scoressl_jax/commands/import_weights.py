@@ -9,6 +9,7 @@ pytorch-fid project, as an .npz that is read without PyTorch.
 """
 
 import json
+import shlex
 from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
@@ -70,7 +71,8 @@ def make_run(options: Namespace) -> str:
         raise UserError(f"--to={target} cannot be made ({error.strerror}): name another directory") from None
     run = Run(target)
     run.save_params("score", state)
-    run.write_config(json.loads(config.to_json()), None)
+    command = ["scoressl", "import", options.file, f"--to={options.to}", f"--image-size={options.image_size}"]
+    run.write_config(json.loads(config.to_json()), shlex.join(command))
     return "\n".join(
         [
             f"{target}: {parameter_count(weights.ema_params):,} parameters after {config.score.steps:,} steps",
