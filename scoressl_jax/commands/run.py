@@ -18,7 +18,7 @@ from scoressl_jax.devices import prepare_jax, use_cores
 from scoressl_jax.errors import UserError, one_line
 from scoressl_jax.experiment import estimate
 from scoressl_jax.experiment.adopt import adopt
-from scoressl_jax.experiment.fields import as_read, batch_sizes, config_of, described
+from scoressl_jax.experiment.fields import as_read, batch_sizes, config_of, described, leave_behind
 from scoressl_jax.experiment.images import IMAGES
 from scoressl_jax.experiment.run import Run
 from scoressl_jax.experiment.stages import Kind, Work, execute
@@ -64,6 +64,8 @@ def parse(argv: list) -> tuple:
         raise UserError(f"command line: {left[1]!r} is not a flag; write --name=value")
     if not own.workdir and own.mode != "check":
         raise UserError("command line: --workdir=DIR is missing: name the directory of the run")
+    kind, given = kind_of(config), {a.split("=")[0].lstrip("-").removeprefix("config.") for a in rest}
+    leave_behind(config, kind.fields, kind.choices, given)
     return config, own.workdir, own.mode
 
 

@@ -144,6 +144,17 @@ def check_ignored(config: ConfigDict, fields: dict, choices: dict, known: dict |
                 )
 
 
+def leave_behind(config: ConfigDict, fields: dict, choices: dict, given: set) -> None:
+    """Where the command line makes another choice than the config file, what the file set for the file's own choice
+    goes back to its default. given: the fields that the command line names."""
+    defaults = dict(flat(fields))
+    for selector, options in choices.items():
+        if selector in given:
+            read = set(options[get(config, selector)].fields) if get(config, selector) in options else set()
+            others = {f for option in options.values() for f in option.fields} - read - given
+            config.update_from_flattened_dict({name: defaults[name].default for name in others})
+
+
 def as_read(value):
     """A value as config.json gives it back."""
     return list(value) if isinstance(value, tuple) else value

@@ -6,7 +6,7 @@ import numpy as np
 from scoressl_jax.experiment import estimate, samplers
 from scoressl_jax.experiment.build import build, open_experiment
 from scoressl_jax.experiment.class_prior import class_prior, estimate_prior, positive_job
-from scoressl_jax.experiment.config import FIELDS
+from scoressl_jax.experiment.config import CHOICES, FIELDS
 from scoressl_jax.experiment.data import is_estimated
 from scoressl_jax.experiment.drawing import drawn, guides, sample, wanted, write_pngs
 from scoressl_jax.experiment.init_from import classifier_weights, score_weights
@@ -224,6 +224,7 @@ def split_of(experiment) -> dict:
 
 IMAGES = Kind(
     fields=FIELDS,
+    choices=CHOICES,
     build=build,
     open=open_experiment,
     stages=STAGES,

@@ -61,10 +61,11 @@ class Stage:
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """A kind of study: its fields, what builds its experiment (`build(config, known)` with the data, without them
-    `open(run, config)`), and its table of stages."""
+    """A kind of study: its fields and choices, what builds its experiment (`build(config, known)` with the data,
+    without them `open(run, config)`), and its table of stages."""
 
     fields: dict
+    choices: dict  # {field that is a choice: {value: Option}}
     build: Callable
     open: Callable
     stages: tuple

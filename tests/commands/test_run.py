@@ -14,6 +14,7 @@ import pytest
 
 from scoressl_jax.commands.run import MODES, find_config, load_config, parse, repeating
 from scoressl_jax.errors import UserError
+from scoressl_jax.experiment.config import validate
 from scoressl_jax.experiment.images import IMAGES
 from scoressl_jax.experiment.run import Run
 from scoressl_jax.files import flat
@@ -195,3 +196,21 @@ def test_the_lock_of_a_process_that_died_is_free(tmp_path):
     assert (tmp_path / "holder.json").exists()
     with Run(tmp_path).locked():
         assert json.loads((tmp_path / "holder.json").read_text())["process"] == os.getpid()
+
+
+def test_another_choice_on_the_command_line_leaves_behind_what_the_file_set_for_its_own(at_root):
+    name = ["--config=mnist_ssl_da", "--workdir=run"]  # predictor_corrector with langevin, 1,000 steps
+    assert parse(name)[0].sampling.corrector == "langevin"
+    config = parse([*name, "--config.sampling.sampler=ode", "--config.sampling.tolerance=0.01"])[0]
+    plan = config.sampling
+    assert (plan.sampler, plan.corrector, plan.steps, plan.tolerance) == ("ode", "none", 20, 0.01)
+    validate(config)
+    heun = parse([*name, "--config.sampling.sampler=heun"])[0]
+    assert (heun.sampling.corrector, heun.sampling.steps) == ("none", 1000)
+    asked = parse([*name, "--config.sampling.sampler=heun", "--config.sampling.corrector=langevin"])[0]
+    with pytest.raises(UserError, match="corrector is 'langevin', but config.sampling.sampler heun"):
+        validate(asked)
+    same = parse([*name, "--config.sampling.sampler=predictor_corrector"])[0]
+    assert (same.sampling.corrector, same.sampling.steps) == ("langevin", 1000)
+    with pytest.raises(UserError, match="choose one of"):
+        validate(parse([*name, "--config.sampling.sampler=nonesuch"])[0])

@@ -273,6 +273,7 @@ def facts(study):
 
 MOONS = Kind(
     fields=FIELDS,
+    choices={},
     build=jobs.build,
     open=lambda run, config=None: jobs.make_study(config or config_of(run.config, FIELDS)),
     stages=STAGES,
