@@ -6,7 +6,6 @@ there are: adding one is one entry.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import jax
 
@@ -209,6 +208,3 @@ def execute(kind: Kind, mode: str, work: Work) -> None:
             if mode == "run" and work.first_process:
                 print(f"stage {number} of {len(plan)}: {stage.name}", flush=True)
             work.do(stage)
-
-
-__all__ = ["Kind", "Stage", "Work", "execute", "partial", "trained"]
