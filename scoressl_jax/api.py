@@ -129,7 +129,8 @@ class OpenedRun:
         seed: int = 0,
         progress: bool = False,
     ) -> np.ndarray:
-        """Images of the classes asked for, uint8 `[N, H, W, C]`; labels are class names, or their numbers.
+        """Images of the classes asked for, uint8 `[N, H, W, C]`; labels are class names, or their places in
+        `class_names` (where classes are called by numbers, these).
 
         >>> run.sample(["3", "7"], scale=4.0, steps=4, seed=0).shape
         (2, 8, 8, 1)
@@ -218,10 +219,14 @@ class OpenedRun:
     def _number(self, label) -> int:
         if isinstance(label, str) and label in self.class_names:
             return self.class_names.index(label)
-        whole = isinstance(label, int | np.integer) and not isinstance(label, bool)
-        if whole and 0 <= label < len(self.class_names):
+        whole, names = isinstance(label, int | np.integer) and not isinstance(label, bool), self.class_names
+        if whole and all(name.isdecimal() for name in names):  # a number is what the class is called
+            found = [int(name) for name in names]
+            if label in found:
+                return found.index(label)
+        elif whole and 0 <= label < len(names):
             return int(label)
-        raise UserError(f"there is no class {label!r}: choose among {', '.join(self.class_names)}, by name or number")
+        raise UserError(f"there is no class {label!r}: choose among {', '.join(names)}")
 
     def _draw(self, labels, seed: int, shown: bool, trace: bool = False, **asked) -> np.ndarray:
         numbers, experiment = self._numbers(labels), self._planned(asked)

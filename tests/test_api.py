@@ -221,3 +221,21 @@ def test_using_a_run_sets_nothing_global(run):
     done = subprocess.run([sys.executable, "-c", QUIET, str(run.workdir)], check=True, capture_output=True, text=True)
     assert done.stderr == ""
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("names", "labels", "found"),
+    [
+        (("0", "1", "7"), [7, "7", 0], [2, 2, 0]),  # where classes are called by numbers, a number is a name
+        (("cat", "dog", "7"), [2, "cat", np.int64(1)], [2, 0, 1]),
+        (("0", "1", "7"), [2], None),
+        (("cat", "dog"), [2], None),
+    ],
+)
+def test_a_number_is_a_class_name_where_classes_are_called_so(run, names, labels, found, monkeypatch):
+    monkeypatch.setattr(api.OpenedRun, "class_names", names)
+    if found is None:
+        with pytest.raises(UserError, match="there is no class 2"):
+            run._numbers(labels)
+    else:
+        np.testing.assert_array_equal(run._numbers(labels), found)

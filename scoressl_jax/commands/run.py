@@ -4,6 +4,7 @@ The same as python -m scoressl_jax.main. FILE is a config file or the name of on
 preset of it follows a colon, FILE:PRESET, or is given by --config.preset. It may be left out where DIR holds a run.
 """
 
+import difflib
 import importlib.util
 import inspect
 import json
@@ -107,7 +108,9 @@ def find_config(name: str) -> tuple:
         if "/" not in text and shipped.is_file():
             return shipped, preset
     known = sorted(path.stem for path in SHIPPED.glob("*.py") if path.stem != "__init__")
-    raise UserError(f"--config={name}: there is no such file, nor a config of that name ({', '.join(known)})")
+    near = difflib.get_close_matches(name.rsplit(":", 1)[0], known, 1)
+    hint = f"did you mean {near[0]}? there are " if near else ""
+    raise UserError(f"--config={name}: there is no such file, nor a config of that name ({hint}{', '.join(known)})")
 
 
 def load_config(name: str, *preset: str) -> ConfigDict:
@@ -177,7 +180,7 @@ def repeating(config, workdir: str) -> str:
     differ = {n: v for n, v in flat(config) if n != "preset" and as_read(v) != as_read(plain.get(n))}
     flags = [f"--config.{name}={value}" for name, value in differ.items()]
     program = ["python", "-m", "scoressl_jax.main", f"--config={base}"]
-    return shlex.join([*program, *flags, f"--workdir={Path(workdir).name}"])
+    return shlex.join([*program, *flags, f"--workdir={workdir}"])
 
 
 def main(argv: list) -> int:

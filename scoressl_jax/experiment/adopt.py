@@ -12,7 +12,7 @@ PARTS = {  # of the data's fingerprint, in the order in which a change is told
     "images": ("training images", "num_train"),
     "classes": ("classes", "num_classes"),
     "labels": ("labels", "num_labeled"),
-    "true_labels": ("labels that training does not see", "num_train"),
+    "true_labels": ("hidden labels", "num_train"),
     "test": ("test images", "num_test"),
 }
 
@@ -134,8 +134,8 @@ def set_aside(work: Work, stages: list, why: str) -> None:
 
 def told(parts: tuple, before: dict, now: dict) -> str:
     """What changed in the data, in words."""
-    words = []
-    for part in parts:
+    words, follows = [], {"images": ("labels", "true_labels"), "labels": ("true_labels",)}
+    for part in (p for p in parts if not any(p in follows.get(other, ()) for other in parts)):
         what, count = PARTS[part]
         counts = (now.get(count), before.get(count))
         same = counts[0] == counts[1]
@@ -158,7 +158,7 @@ def refuse(work: Work, touched: list, because: Changes, changed: Changes, facts:
     mode = touched[0].mode
     if not because.fields and any(s.needs_data for s in work.kind.stages if s.mode == mode):
         still = f" above {' and '.join(valid)}, still valid," if valid else ""
-        again = f"do it afresh{still} with --mode={mode}"
+        again = f"do it afresh{still} with --mode={mode} (then the same command without it does the rest)"
     raise UserError(
         f"the data are not those that the run {run.workdir} was made with "
         f"({told(because.parts, run.data, facts)}{why}): put them back, take a new --workdir, or {again}"

@@ -50,7 +50,7 @@ EVALUATION = dict(
     cas_steps=Field(300, "of the classifier trained on samples (classification accuracy score); 0: none", NOT_NEGATIVE),
 )  # fmt: skip
 FIELDS = dict(
-    preset=Field("", "as --config.preset says, for files in configs/ that have several"),
+    preset=Field("", "which of a file's presets was taken, for files in configs/ that have several"),
     seed=Field(0, "of training, sampling and measuring", NOT_NEGATIVE),
     regime=Field("ssl", "supervised: labelled images alone; pu: positive and unlabelled", one_of(*data.REGIMES)),
     dtype=networks.DTYPE,

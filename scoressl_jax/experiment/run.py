@@ -108,10 +108,12 @@ class Run:
 
     def write_config(self, fields: dict, command: str) -> None:
         try:
+            before = self._config_json if self.exists else {}
             self._write(write_json, "config.json", {"format": FORMAT, **fields})
         except OSError as error:
             raise UserError(f"--workdir={self.workdir}: {error}: name a directory that can be written") from None
-        self._write(write_text, "command.txt", command + "\n")
+        if before != {"format": FORMAT, **fields}:
+            self._write(write_text, "command.txt", command + "\n")
 
     @property
     def data(self) -> dict:

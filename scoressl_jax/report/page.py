@@ -39,7 +39,7 @@ def write_report(opened) -> Path:
             section("gradients", "What guides the sampling", gradients(run)),
             section("training", "Training", training(run)),
             section("settings", "Settings", settings(run)),
-            section("command", "How to repeat it", run.command and f"<pre><code>{escape(run.command)}</code></pre>"),
+            section("command", "How to repeat it", run.command and a_flag_a_line(run.command)),
         ]
     )
     return run.write("report.html", page(f"{run.data_name}: report", body))
@@ -184,7 +184,13 @@ def samples(run):
 
 
 def generation(run):
-    return generation_section(run.results.get("generation", {}), run.result("samples", "judge_accuracy"))
+    found = generation_section(run.results.get("generation", {}), run.result("samples", "judge_accuracy"))
+    if found or "nearest" not in run.evaluation:
+        return found
+    return (
+        "<p>The samples were not judged: an independent judge needs the label of every training image. "
+        "<code>scoressl evaluate REFERENCE SAMPLES</code> compares them with any labelled images.</p>"
+    )
 
 
 def likelihood(run):
@@ -261,11 +267,23 @@ def training(run):
     parts = []
     for stage, title, names, is_share, text in panels:
         series = {label: curve(run, stage, name) for name, label in names.items()}
-        series = {label: values for label, values in series.items() if values is not None}
+        # Right pseudo-labels are counted where hidden labels are known; 0 throughout says that they are not.
+        unknown = names.get("pseudo_right") if run.data.get("num_unlabeled") else None
+        series = {
+            label: values
+            for label, values in series.items()
+            if values is not None and not (label == unknown and not values[1].any())
+        }
         if series:
             png = charts.training_curve(f"{stage}: {title}", series, is_share)
             parts.append(run.picture(f"training_{stage}_{title}", png, text))
     return side_by_side(parts) if parts else ""
+
+
+def a_flag_a_line(command):
+    """A command as HTML that a shell takes as it stands."""
+    lines = escape(command).replace(" --", " \\\n    --")
+    return f"<pre><code>{lines}</code></pre>"
 
 
 def settings(run):

@@ -72,7 +72,10 @@ def test_a_preset_that_a_file_does_not_have_is_refused():
 
 def test_an_unknown_name_lists_what_is_shipped(elsewhere):
     message = complaint("digit_ssl")
-    listed = re.search(r"\((.+)\)$", message)[1].split(", ")
+    hint, listed = re.search(r"\((.+\?) there are (.+)\)$", message).groups()
+    listed = listed.split(", ")
+    assert hint == "did you mean digits_ssl?"
+    assert "did you mean" not in complaint("nothing_like_it")
     assert message.startswith("--config=digit_ssl: there is no such file, nor a config of that name")
     assert listed == sorted(CONFIGS)
     for path in ("configs/digits_ssl_da.py", "../configs/digits_ssl_da"):  # a path is one from here

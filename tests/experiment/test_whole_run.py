@@ -43,7 +43,7 @@ def test_files_of_a_run(first_run):
     assert "<html" in (workdir / "report.html").read_text()
     command = (workdir / "command.txt").read_text()
     assert command.startswith("python -m scoressl_jax.main --config=digits_ssl_da --config.")
-    assert command.endswith(f" --workdir={workdir.name}\n")
+    assert command.endswith(f" --workdir={workdir}\n")
     assert "--config.score.steps=400" in command
     assert outcome.err == ""
     assert not list(workdir.rglob(".*.part"))

@@ -46,7 +46,7 @@ def test_answer_comes_first(whole):
     assert "3 of all 100 samples" in page.text["samples"]
     assert "1.31" in page.text["samples"]
     assert "WideResNet-10-1 trained on all 1437 labels" in page.text["results"]
-    assert COMMAND in page.text["command"]
+    assert COMMAND in page.text["command"].replace(" \\\n    --", " --")  # a flag a line, as a shell takes it
     assert "data.num_labels" in page.text["settings"]
 
 
@@ -223,3 +223,33 @@ def test_agreement_of_zero_is_a_measurement(tmp_path):
     write_json(tmp_path / "results.json", {"samples": {"class_agreement": 0.0}})
     assert "0.0 %" in page_of(tmp_path).text["headline"]
     assert "0.0 %" in summary_of(tmp_path)
+
+
+def test_a_count_of_right_pseudo_labels_that_is_not_known_is_not_drawn(tmp_path):
+    from scoressl_jax.report import page as pages
+
+    drawn = {}
+
+    class Seen:
+        data, results, config = {"num_unlabeled": 30}, {}, {}
+
+        def __init__(self, right):
+            self.metrics = [
+                {"stage": "classifier", "step": step, "pseudo_rate": 0.5, "pseudo_right": right} for step in (1, 2, 3)
+            ]
+
+        def picture(self, name, png, text, kind="chart"):
+            return ""
+
+    def curve(title, series, unit=False):
+        drawn[title] = sorted(series)
+        return b""
+
+    original, pages.charts.training_curve = pages.charts.training_curve, curve
+    try:
+        pages.training(Seen(right=0.0))
+        assert drawn["classifier: pseudo-labels"] == ["pseudo-label"]
+        pages.training(Seen(right=0.4))
+        assert drawn["classifier: pseudo-labels"] == ["a right one", "pseudo-label"]
+    finally:
+        pages.charts.training_curve = original
