@@ -8,7 +8,7 @@ tried when you wire something new.
 
 WIRING = "tests/experiment/test_wiring.py tests/experiment/test_wiring_measure.py"
 TESTS = {  # of a file: the fast tests that must notice
-    "experiment/samplers.py": f"{WIRING} tests/experiment/test_experiment_samplers.py",
+    "experiment/samplers.py": f"{WIRING} tests/experiment/test_experiment_samplers.py tests/test_api.py",
     "experiment/networks.py": WIRING,
     "experiment/process.py": WIRING,
     "experiment/training.py": WIRING,
@@ -22,8 +22,8 @@ TESTS = {  # of a file: the fast tests that must notice
     "experiment/class_prior.py": "tests/experiment/test_class_prior.py",
     "experiment/init_from.py": "tests/experiment/test_init_from.py",
     "experiment/run.py": f"tests/experiment/test_run_directory.py {WIRING}",
-    "experiment/stages.py": "tests/experiment/test_stages.py tests/experiment/test_images.py",
-    "experiment/adopt.py": "tests/experiment/test_adopt.py tests/experiment/test_stages.py",
+    "experiment/stages.py": "tests/experiment/test_growing.py tests/experiment/test_stages.py tests/experiment/test_images.py",
+    "experiment/adopt.py": "tests/experiment/test_growing.py tests/experiment/test_adopt.py tests/experiment/test_stages.py",
     "experiment/fields.py": "tests/experiment/test_fields.py tests/experiment/test_config.py",
     "guidance.py": f"tests/test_guidance.py {WIRING}",
     "sampling/generate.py": f"tests/sampling/test_generate.py {WIRING}",

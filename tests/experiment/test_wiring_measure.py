@@ -6,8 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scoressl_jax.experiment import drawing, images, measure, samplers
+from scoressl_jax.experiment import drawing, images, judge, measure, samplers
 from scoressl_jax.experiment.judge import LOG_SIGMA
+from scoressl_jax.metrics import likelihood
 from scoressl_jax.metrics.features import Extractor
 from tests.experiment.known import STEP, coded, keys, make_work, read
 
@@ -237,6 +238,35 @@ def test_the_judge_learns_from_every_true_label_of_training_images(tmp_path):
     assert (job.name, job.steps) == ("judge", 9)
     assert job.remedy.startswith("lower config.evaluation.judge_learning_rate")
     assert np.exp(LOG_SIGMA) == pytest.approx(0.2)
+
+
+def test_the_judge_learns_from_images_with_its_noise(tmp_path, monkeypatch):
+    work, given = make_work(tmp_path, **{"evaluation.judge_steps": 9, "evaluation.judge_noise": 0.35}), []
+
+    def loss(network, x, y, key, noise):
+        given.append(noise)
+        return jnp.zeros(()), {}
+
+    monkeypatch.setattr(judge, "judge_loss", loss)
+    job = images.judge_job(work.experiment)
+    indices = {"x": np.zeros(16, np.int32)}
+    jax.eval_shape(job.update, jax.eval_shape(job.init_state), job.arrays, job.frozen, indices, jax.random.key(0))
+    assert set(given) == {0.35}
+
+
+def test_likelihoods_are_asked_for_as_the_fields_say(tmp_path, monkeypatch):
+    given = {}
+
+    def bits(keys, score_fn, sde, images, **named):
+        given.update(named, sde=sde)
+        return jnp.full(len(images), 2.0)
+
+    monkeypatch.setattr(likelihood, "bits_per_dim", bits)
+    fields = {"evaluation.likelihood_images": 7, "evaluation.divergence": "exact"}
+    work = make_work(tmp_path, **fields, **{"evaluation.likelihood_tolerance": 0.03})
+    measure.evaluate_likelihood(work)
+    assert given == dict(divergence="exact", tolerance=0.03, sde=work.experiment.sde)
+    assert work.run.results["likelihood"] == {"bits_per_dim@7": 2.0, "divergence": "exact"}
 
 
 def test_likelihood_is_of_test_images_under_the_score_network(tmp_path):
