@@ -39,8 +39,7 @@ def predictors(work):
 
 def evaluate(work) -> None:
     """Everything that is measured; evaluation.npz comes last, because it is what says that this stage is done."""
-    facts = {k: v for k, v in work.run.data.items() if k not in ("class_names", "image_shape")}
-    work.run.record(data=facts)
+    work.run.record_data()
     arrays = evaluate_classifier(work) | evaluate_samples(work)
     evaluate_likelihood(work)
     work.run.write_arrays("evaluation", class_names=np.array(work.experiment.class_names), **arrays)

@@ -197,6 +197,11 @@ class Run:
             results[name] = {**results.get(name, {}), **values}
         self._write(write_json, "results.json", results)
 
+    def record_data(self) -> None:
+        """Say in results.json what data its figures are measured on: their name, counts and fingerprint."""
+        facts = {name: value for name, value in self.data.items() if name not in ("class_names", "image_shape")}
+        self.record(data=facts)
+
     def forget(self, *blocks: str) -> None:
         """Take blocks out of results.json: figures of other samples, or whose names hold another count, would stay."""
         self._write(write_json, "results.json", {key: b for key, b in self.results.items() if key not in blocks})

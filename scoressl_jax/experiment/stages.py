@@ -72,10 +72,6 @@ class Kind:
     split: Callable  # experiment -> what labels.json says, or None
     described: Callable  # experiment -> a line on the data
 
-    @property
-    def modes(self) -> tuple:
-        return tuple(dict.fromkeys(stage.mode for stage in self.stages))
-
     def stage(self, name: str) -> Stage:
         return next(stage for stage in self.stages if stage.name == name)
 

@@ -134,8 +134,8 @@ def evaluate(work):
     if drawn:
         for method, c in itertools.product(METHODS, jobs.CLASSES):
             errors[method][str(c)] |= sample_measures(study, drawn, method, c)
-    facts = {name: value for name, value in work.run.data.items() if name not in ("class_names", "image_shape")}
-    work.run.record(data=facts, score_error=errors)
+    work.run.record_data()
+    work.run.record(score_error=errors)
     work.run.write_arrays("score_fields", **fields)
 
 
