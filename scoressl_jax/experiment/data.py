@@ -135,6 +135,7 @@ class Prepared:
             "num_train": len(data.x_train),
             "num_labeled": len(split.labeled),
             "num_unlabeled": len(split.unlabeled),
+            "num_hidden": int((data.y_train[split.unlabeled] >= 0).sum()),  # of these, what the judge and logs know
             "num_test": len(data.x_test),
             "fingerprint": fingerprint(data, self.y_visible),
         }
@@ -176,6 +177,19 @@ def is_estimated(config) -> bool:
     return bool(config.classifier.terms.prior) and not config.data.class_prior
 
 
+def is_judged(plan, dataset: Dataset) -> bool:
+    """A judge needs steps and every true label of the training set, which own images with few labels do not have."""
+    return plan.judge_steps > 0 and bool((dataset.y_train >= 0).all())
+
+
+def features_of(plan, dataset: Dataset) -> str:
+    """What samples and real images are compared by, one of FEATURES: pixels where labels for a judge are missing, none
+    where config.evaluation, `plan`, asks for its features but for no judge."""
+    if plan.features != "judge" or is_judged(plan, dataset):
+        return plan.features
+    return "pixels" if plan.judge_steps else "none"
+
+
 def check_fit(config, prepared: Prepared) -> None:
     """Pools that the regime needs, and what only the data can tell."""
     dataset, split = prepared.dataset, prepared.split
@@ -195,9 +209,8 @@ def check_fit(config, prepared: Prepared) -> None:
             "config.data.class_prior is 0, and estimating it takes two of either: add images, or give it"
         )
     plan = config.evaluation
-    judged = plan.features == "judge" and plan.judge_steps and (dataset.y_train >= 0).all()
     count = len(dataset.x_train if plan.reference == "train" else dataset.x_test)
-    if (judged or plan.features in ("inception", "pixels")) and count <= plan.k:
+    if features_of(plan, dataset) != "none" and count <= plan.k:
         raise UserError(
             f"config.evaluation.k is {plan.k}, but {dataset.name} has {count} {plan.reference} images to compare with: "
             "make it smaller than that, or set config.evaluation.features=none"

@@ -43,8 +43,11 @@ def sample(work) -> None:
     except UserError as error:
         raise UserError(f"{error} (config.sampling: scale, steps, tolerance)") from None
     images = np.concatenate([before, images]) if len(before) else images
+    seconds = time.perf_counter() - started
+    if len(before):
+        seconds += work.run.results.get("samples", {}).get("seconds", 0)
     work.run.forget("samples", "generation")
-    work.run.record(samples=sample_block(plan, len(images), time.perf_counter() - started))
+    work.run.record(samples=sample_block(plan, len(images), seconds))
     restored = {}
     if "known" in conditions:
         originals = to_uint8(conditions["known"])

@@ -12,7 +12,9 @@ from ml_collections import ConfigDict
 from scoressl_jax.devices import batched, by_image, device_mesh, replicated
 from scoressl_jax.errors import UserError
 from scoressl_jax.experiment.config import config_of_run
+from scoressl_jax.experiment.data import is_judged
 from scoressl_jax.experiment.jobs import changes_of, make_job
+from scoressl_jax.experiment.progress import progress_bar
 from scoressl_jax.experiment.run import Run
 from scoressl_jax.losses.semi_supervised import cross_entropy
 from scoressl_jax.models.wide_resnet import WideResNet
@@ -70,7 +72,8 @@ class Judge:
 
     def outputs(self, images, batch):
         """{"logits" [N, classes], "pool" [N, F]} of uint8 images `[N, H, W, C]`; pool is the penultimate layer."""
-        return batched(self._apply, batch, images)
+        with progress_bar("judge", len(images)) as bar:
+            return batched(self._apply, batch, images, progress=bar.update)
 
     def accuracy(self, images, labels, batch):
         return float((self.outputs(images, batch)["logits"].argmax(-1) == labels).mean())
@@ -91,8 +94,8 @@ def judge_of_run(path: str | Path) -> Judge:
 
 
 def can_judge(experiment) -> bool:
-    """A judge needs every true label of the training set, which own images with few labels do not have."""
-    return experiment.config.evaluation.judge_steps > 0 and bool((experiment.dataset.y_train >= 0).all())
+    """Whether the experiment has a judge; takes its data."""
+    return is_judged(experiment.config.evaluation, experiment.dataset)
 
 
 def judge_job(experiment) -> Job:

@@ -3,6 +3,7 @@
 The data that the figures were measured on are their block `data`.
 """
 
+import time
 from functools import partial
 
 import jax
@@ -11,7 +12,9 @@ import numpy as np
 from scoressl_jax import guidance
 from scoressl_jax.devices import batched, by_image, device_mesh, replicated
 from scoressl_jax.errors import UserError
+from scoressl_jax.experiment.data import features_of
 from scoressl_jax.experiment.judge import Judge, can_judge, judge_network
+from scoressl_jax.experiment.progress import progress_bar
 from scoressl_jax.metrics import classification
 from scoressl_jax.metrics import samples as sample_measures
 from scoressl_jax.metrics.features import extractor
@@ -39,9 +42,11 @@ def predictors(work):
 
 def evaluate(work) -> None:
     """Everything that is measured; evaluation.npz comes last, because it is what says that this stage is done."""
+    started = time.perf_counter()
     work.run.record_data()
     arrays = evaluate_classifier(work) | evaluate_samples(work)
     evaluate_likelihood(work)
+    work.run.record(evaluation={"seconds": round(time.perf_counter() - started, 1)})
     work.run.write_arrays("evaluation", class_names=np.array(work.experiment.class_names), **arrays)
 
 
@@ -64,11 +69,17 @@ def clean_logits(work, predict) -> np.ndarray:
     return batched(lambda x, t: predict(x.astype(np.float32) / 255.0, t), plan.batch_size, x, t)
 
 
+def shares(count, **figures) -> dict:
+    """Shares of `count` images, each with its standard error."""
+    errors = {f"{name}_standard_error": classification.standard_error(share, count) for name, share in figures.items()}
+    return figures | errors
+
+
 def classifier_figures(logits, y, class_names) -> tuple[dict, dict]:
     """(arrays of evaluation.npz, block `classifier`) of logits `[N, C]` of clean images of classes `y [N]`."""
     ece, confidence, accuracy, count = classification.calibration(np.asarray(jax.nn.softmax(logits)), y)
     confusion, per_class = classification.class_table(logits.argmax(-1), y, class_names)
-    block = {"accuracy": float((logits.argmax(-1) == y).mean()), "ece": ece, "per_class": per_class}
+    block = shares(len(y), accuracy=float((logits.argmax(-1) == y).mean())) | {"ece": ece, "per_class": per_class}
     if len(class_names) == 2:
         block |= {name: per_class[POSITIVE][name] for name in ("f1", "precision", "recall")}
     arrays = {"reliability_confidence": confidence, "reliability_accuracy": accuracy, "reliability_count": count}
@@ -79,18 +90,32 @@ def figures_by_noise(work, predict, gradient) -> dict:
     """Accuracy over all noise, and by noise level with the area under that curve."""
     data, sde, plan = work.experiment.dataset, work.experiment.sde, work.config.evaluation
     some = np.random.default_rng(0).permutation(len(data.x_test))[: plan.curve_images]
-    curve = classification.accuracy_by_noise(
-        predict,
-        gradient,
-        sde,
-        data.x_test[some],
-        data.y_test[some],
-        times=np.linspace(plan.accuracy_t, 1.0, plan.times),
-        batch=plan.batch_size,
-    )
+    with progress_bar("accuracy by noise", plan.times * len(some) + len(data.x_test)) as bar:
+        predict = telling(predict, plan.batch_size, bar)
+        curve = classification.accuracy_by_noise(
+            predict,
+            gradient,
+            sde,
+            data.x_test[some],
+            data.y_test[some],
+            times=np.linspace(plan.accuracy_t, 1.0, plan.times),
+            batch=plan.batch_size,
+        )
+        over_all = classification.accuracy_all_noise(predict, sde, data.x_test, data.y_test, batch=plan.batch_size)
+    curve = [row | shares(len(some), accuracy=row["accuracy"]) for row in curve]
     area = {"accuracy_area": classification.accuracy_area(curve)} if len(curve) > 1 else {}
-    over_all = classification.accuracy_all_noise(predict, sde, data.x_test, data.y_test, batch=plan.batch_size)
-    return {"accuracy_all_noise": over_all, "accuracy_by_noise": curve, **area}
+    return shares(len(data.x_test), accuracy_all_noise=over_all) | {"accuracy_by_noise": curve, **area}
+
+
+def telling(fn, batch, bar):
+    """fn(images, ...), which moves the bar on by a batch, but not beyond its end: the last one may be filled up."""
+
+    def told(*arguments):
+        found = np.asarray(fn(*arguments))
+        bar.update(min(batch, bar.total - bar.n))
+        return found
+
+    return told
 
 
 def gradient_pictures(work, gradient) -> dict:
@@ -110,11 +135,12 @@ def gradient_pictures(work, gradient) -> dict:
 
 
 def labelled_pictures(work) -> dict:
-    shown = work.experiment.split.labeled[:SHOWN]
-    return {
-        "labeled_images": work.experiment.dataset.x_train[shown],
-        "labeled_labels": work.experiment.y_visible[shown],
-    }
+    """Some of each class, as many of each as SHOWN has room for."""
+    labeled, y = work.experiment.split.labeled, work.experiment.y_visible
+    classes = np.unique(y[labeled])
+    each = max(1, SHOWN // len(classes))
+    shown = np.sort(np.concatenate([labeled[y[labeled] == c][:each] for c in classes[:SHOWN]]))
+    return {"labeled_images": work.experiment.dataset.x_train[shown], "labeled_labels": y[shown]}
 
 
 def measuring_classifier(work, name: str, trained_on: str) -> Judge:
@@ -137,16 +163,16 @@ def evaluate_samples(work) -> dict:
     images, labels = work.run.samples.get("images"), work.run.samples.get("labels")
     if images is None:
         return {}
-    medians, nearest = sample_measures.distances(images, labels, data.x_train, data.x_test)
+    pairs = (len(images) + len(data.x_test)) * len(data.x_train)
+    with progress_bar("nearest images", pairs, "pair") as bar:
+        medians, nearest = sample_measures.distances(images, labels, data.x_train, data.x_test, bar.update)
     block, arrays = {"nearest_distance": medians}, {"nearest": data.x_train[nearest]}
     judge = judge_of(work)
     if judge:
         arrays["judge_predictions"] = judge.outputs(images, batch)["logits"].argmax(-1)
-        block |= {
-            "class_agreement": float((arrays["judge_predictions"] == labels).mean()),
-            "class_agreement_judge": f"{judge.name}, never used for guidance",
-            "judge_accuracy": judge.accuracy(data.x_test, data.y_test, batch),
-        }
+        block |= shares(len(labels), class_agreement=float((arrays["judge_predictions"] == labels).mean()))
+        block |= {"class_agreement_judge": f"{judge.name}, never used for guidance"}
+        block |= shares(len(data.y_test), judge_accuracy=judge.accuracy(data.x_test, data.y_test, batch))
     work.run.record(samples=block)
     evaluate_generation(work, images, labels, judge)
     return arrays
@@ -154,8 +180,15 @@ def evaluate_samples(work) -> dict:
 
 def has_features(work) -> bool:
     """Whether samples are compared with real images at all."""
-    features = work.config.evaluation.features
-    return features in ("inception", "pixels") or (features == "judge" and can_judge(work.experiment))
+    return features_of(work.config.evaluation, work.experiment.dataset) != "none"
+
+
+def no_judge(data) -> str:
+    missing = int((data.y_train < 0).sum())
+    return (
+        f"no judge: it would learn from all {len(data.y_train):,} training images, and {missing:,} have no label; "
+        "samples are compared by their pixels, and whether they show the class asked for is not measured"
+    )
 
 
 def evaluate_generation(work, images, labels, judge) -> None:
@@ -164,7 +197,10 @@ def evaluate_generation(work, images, labels, judge) -> None:
     work.run.forget("generation")
     if not has_features(work):
         return
-    features = extractor(plan.features, judge, plan.inception_weights, plan.batch_size)
+    chosen = features_of(plan, data)
+    if chosen != plan.features and work.first_process:
+        print(no_judge(data))
+    features = extractor(chosen, judge, plan.inception_weights, plan.batch_size)
     x, y = (data.x_train, data.y_train) if plan.reference == "train" else (data.x_test, data.y_test)
     real = x, y if (y >= 0).all() else None  # a few labelled images would stand badly for their class
     print(f"comparing {len(images):,} samples with {len(x):,} {plan.reference} images by {features.name}")
@@ -173,7 +209,7 @@ def evaluate_generation(work, images, labels, judge) -> None:
     )
     if plan.cas_steps:
         student = measuring_classifier(work, "cas", "samples")
-        block["cas"] = student.accuracy(data.x_test, data.y_test, plan.batch_size)
+        block |= shares(len(data.y_test), cas=student.accuracy(data.x_test, data.y_test, plan.batch_size))
     work.run.record(generation={"reference": plan.reference, **block})
     if work.first_process:
         print("\n".join(warnings))
@@ -203,7 +239,9 @@ def evaluate_likelihood(work) -> None:
             tolerance=plan.likelihood_tolerance,
         )
 
-    bits = batched(partial(measure, jax.device_put(params, replicated(mesh))), plan.batch_size, chosen, x[chosen])
+    measured = partial(measure, jax.device_put(params, replicated(mesh)))
+    with progress_bar("likelihood", len(chosen)) as bar:
+        bits = batched(measured, plan.batch_size, chosen, x[chosen], progress=bar.update)
     work.stop.check()
     if not np.isfinite(bits).all():
         raise UserError(

@@ -3,6 +3,7 @@
     config.json    every field, and the format of the directory
     data.json      class names, image shape, counts and fingerprint of the data that everything here was made with
     made.json      {stage: {stage that it was made from: how much of that there was}}
+    made_on.json   {stage: when, by which versions and on which machine it was done}
     command.txt, labels.json, metrics.jsonl, logs/, checkpoints/STAGE/, class_prior.npz, samples/, evaluation.npz,
     score_fields.npz, results.json, figures/, report.html, reproduced.json
 
@@ -33,7 +34,8 @@ from scoressl_jax.training.signals import StopSignal
 FORMAT = 2
 ARRAYS = {"samples": "samples/samples.npz", "evaluation": "evaluation.npz", "score_fields": "score_fields.npz"}
 BELOW = "checkpoints"
-MEASURED = ("data", "generation", "likelihood", "score_error")  # blocks of results.json that are figures alone
+# Blocks of results.json that are figures alone, and the time that they took
+MEASURED = ("data", "evaluation", "generation", "likelihood", "score_error")
 WORKED = (  # keys of the others that are not
     *("kind", "parameters", "steps", "loss", "seconds", "init_from", "losses", "runs", "networks"),
     *("count", "sampler", "calls", "scale", "task", "estimate", "standard_error", "method", "true", "error"),
@@ -144,6 +146,14 @@ class Run:
         """Say what a stage was made from; None forgets it."""
         made = {name: value for name, value in self.made.items() if name != stage}
         self._write(write_json, "made.json", made | ({} if sources is None else {stage: sources}))
+
+    @property
+    def made_on(self) -> dict:
+        return read_or_empty(self.workdir / "made_on.json")
+
+    def write_made_on(self, stage: str, machine: dict) -> None:
+        """Say when, by what and on what a stage was done, in place of what was said before."""
+        self._write(write_json, "made_on.json", {**self.made_on, stage: machine})
 
     # What it has made
 

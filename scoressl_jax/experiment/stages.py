@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import jax
 
 from scoressl_jax.errors import UserError
+from scoressl_jax.experiment.machine import machine
 from scoressl_jax.experiment.run import Run
 from scoressl_jax.training.signals import StopSignal
 
@@ -153,6 +154,7 @@ class Work:
         stage.run(self)
         if not stage.every_time:
             self.run.write_made(stage.name, self.sources(stage))
+            self.run.write_made_on(stage.name, machine())
 
     def forget_figures(self, stage: Stage) -> None:
         """What was measured of something that is about to change is no longer shown, and is to be measured again."""
@@ -165,13 +167,12 @@ class Work:
 
 
 def trained(name: str, *, steps: Callable, block: Callable | None = None, schedule: Callable | None = None, **rest):
-    """A Stage that trains a Job. steps(config): to which step. block(work, measured) -> blocks of results.json;
-    schedule(config): of its learning rate, where its steps may be raised."""
+    """A Stage that trains a Job. steps(config): to which step. block(work, measured) -> blocks of results.json,
+    by default one of its own name; schedule(config): of its learning rate, where its steps may be raised."""
 
     def run(work):
         measured = work.run.train(rest["job"](work), work.stop)
-        if block:
-            work.run.record(**block(work, measured))
+        work.run.record(**(block(work, measured) if block else {name: measured}))
 
     def may_grow(config):
         if schedule(config) != "constant":

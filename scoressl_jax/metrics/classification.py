@@ -78,6 +78,11 @@ def accuracy_by_noise(predict, gradient, sde, images, labels, *, times, batch, s
     return rows
 
 
+def standard_error(share, count):
+    """Of a share of `count` independent images, in 0..1: binomial, sqrt(p (1 - p) / n)."""
+    return float(np.sqrt(share * (1 - share) / count))
+
+
 def accuracy_area(rows):
     """Mean accuracy over times t, uniform between the first and the last of two or more `rows` of accuracy_by_noise:
     the area under the curve by the trapezoid rule, in 0..1."""

@@ -28,6 +28,7 @@ class Progress:
             file=sys.stdout,
             disable=not shown or jax.process_index() > 0,
         )
+        self.bar.set_postfix_str("compiling", refresh=False)
 
     def begin(self, start, size):
         jax.effects_barrier()  # nothing of the batch before may still arrive
@@ -35,6 +36,7 @@ class Progress:
         self.bar.refresh()
 
     def inside(self, done, of):
+        self.bar.set_postfix_str("", refresh=False)  # the first news is that it has been compiled
         self.bar.update(max(self.start + int(self.size * int(done) / int(of)) - self.bar.n, 0))
 
 

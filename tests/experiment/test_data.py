@@ -122,10 +122,12 @@ def test_what_a_run_says_of_its_data():
     fingerprint = facts.pop("fingerprint")
     assert facts == {
         "name": "own", "class_names": ["a", "b", "c"], "image_shape": [4, 4, 1], "num_classes": 3, "num_train": 30,
-        "num_labeled": 6, "num_unlabeled": 24, "num_test": 9,
+        "num_labeled": 6, "num_unlabeled": 24, "num_hidden": 24, "num_test": 9,
     }  # fmt: skip
     assert fingerprint.keys() == {"images", "labels", "true_labels", "test", "classes"}
     json.dumps(facts | fingerprint)
+    some = data.split_labels(config_of(), dataset(np.where(np.arange(30) < 20, Y, -1))).facts
+    assert (some["num_labeled"], some["num_unlabeled"], some["num_hidden"]) == (6, 24, 14)
     more = data.split_labels(config_of(num_labels=9), prepared.dataset).facts["fingerprint"]
     assert {part for part in more if more[part] != fingerprint[part]} == {"labels"}
 
@@ -208,6 +210,21 @@ def test_neighbours_need_images_to_be_found_among():
         for allowed in (dict(k=k - 1), dict(features="none"), dict(features="judge", judge_steps=0)):
             config.evaluation.update({"k": k, "judge_steps": 500} | fields | allowed)
             data.check_fit(config, data.split_labels(config, dataset()))
+
+
+def test_without_labels_for_a_judge_samples_are_compared_by_pixels():
+    known, hidden = dataset(), dataset(np.where(np.arange(30) == 7, -1, Y))
+    for features, steps, data_set, found in (
+        ("judge", 5, known, "judge"), ("judge", 5, hidden, "pixels"), ("judge", 0, known, "none"),
+        ("judge", 0, hidden, "none"), ("inception", 5, hidden, "inception"), ("none", 5, hidden, "none"),
+    ):  # fmt: skip
+        config = config_of()
+        config.evaluation.update(features=features, judge_steps=steps)
+        assert data.features_of(config.evaluation, data_set) == found
+    config = config_of()
+    config.evaluation.k = 30
+    with pytest.raises(UserError, match="config.evaluation.k is 30, but own has 30 train"):
+        data.check_fit(config, data.split_labels(config, hidden))
 
 
 def test_notes_of_a_data_set_are_told():

@@ -84,7 +84,8 @@ def test_stage_by_stage_nothing_is_shown_that_was_measured_before(own, longer, c
     assert command(own.workdir, "--config.classifier.steps=30", "--mode=train_classifier") == 0
     assert not (own.workdir / "evaluation.npz").exists()
     found = results(own.workdir)
-    assert found.keys() == {"score", "classifier", "samples"}
+    assert found.keys() == {"score", "classifier", "samples", "judge", "cas"}
+    assert found["cas"].keys() == {"parameters", "steps", "loss", "seconds"}
     assert found["classifier"].keys() == {"kind", "parameters", "steps", "loss", "seconds"}
     assert found["classifier"]["steps"] == 30
     assert not {"class_agreement", "judge_accuracy", "nearest_distance"} & found["samples"].keys()

@@ -65,3 +65,20 @@ def test_hidden_labels_leave_out_the_comparison_class_by_class(tmp_path):
         block = json.loads((tmp_path / "results.json").read_text())["generation"]
         assert (block["reference"], block["reference_count"]) == (reference, count)
         assert ("classwise" in block) == (reference == "test")
+
+
+def test_without_labels_for_a_judge_samples_are_compared_by_pixels_and_the_terminal_says_so(tmp_path, capsys):
+    rng, config = np.random.default_rng(0), default_config()
+    x, y = rng.integers(0, 256, (40, 4, 4, 1)).astype(np.uint8), np.arange(40) % 2
+    hidden = np.where(np.arange(40) < 15, y, -1)
+    dataset = make_dataset("own", x, hidden, x[:30], y[:30])
+    config.evaluation.cas_steps = 0
+    work = Work(IMAGES, Run(tmp_path), SimpleNamespace(config=config, dataset=dataset, num_classes=2))
+    work.run.write_arrays("samples", images=x[::-1], labels=y[::-1])
+    measure.evaluate_samples(work)
+    found = work.run.results
+    assert found["generation"]["features"] == "pixels"
+    assert "class_agreement" not in found["samples"]
+    said = capsys.readouterr().out
+    assert "no judge: it would learn from all 40 training images, and 25 have no label" in said
+    assert "comparing 40 samples with 40 train images by pixels" in said

@@ -9,6 +9,7 @@ from small import command
 from scoressl_jax.experiment.config import FIELDS, default_config
 from scoressl_jax.experiment.fields import POSITIVE, Field
 from scoressl_jax.experiment.images import IMAGES
+from scoressl_jax.experiment.machine import machine
 from scoressl_jax.experiment.stages import Stage
 from scoressl_jax.files import flat
 from scoressl_jax.studies import kinds
@@ -140,7 +141,7 @@ def test_one_entry_is_all_that_a_stage_takes(album, own, small_run, capfd, compl
     assert "album 2" in next(line for line in said.splitlines() if line.startswith("seconds"))
     after = snapshot(own.workdir)
     assert {name for name in before if after[name][0] != before[name][0]} <= {
-        "config.json", "results.json", "made.json", "report.html", "command.txt"
+        "config.json", "results.json", "made.json", "made_on.json", "report.html", "command.txt"
     }  # fmt: skip
 
     # Finished: it is not done again, and neither are the others.
@@ -158,6 +159,9 @@ def test_one_entry_is_all_that_a_stage_takes(album, own, small_run, capfd, compl
     # More samples, and it is made anew from them.
     assert command(own.workdir, "--config.sampling.count=14") == 0
     assert "of 14 images" in (own.workdir / "album.txt").read_text()
+    on = json.loads((own.workdir / "made_on.json").read_text())
+    assert set(on) == {*NAMES} - {"report"}
+    assert on["album"] == machine()
     made = json.loads((own.workdir / "made.json").read_text())["album"]
     assert made == {"score": 20, "classifier": 20, "samples": 14}
 

@@ -56,6 +56,8 @@ def test_clean_accuracy_is_of_the_images_as_they_are(tmp_path, told):
     np.testing.assert_array_equal(t, np.full(16, np.float32(0.02)))
     block = work.run.results["classifier"]
     assert block["accuracy"] == pytest.approx(10 / 12)
+    assert block["accuracy_standard_error"] == pytest.approx((10 / 12 * 2 / 12 / 12) ** 0.5)
+    assert 0 <= work.run.results["evaluation"]["seconds"] < 100
     assert block["accuracy_t"] == 0.02
     np.testing.assert_array_equal(work.run.evaluation["confusion"][0], [1, 0, 0, 0, 0, 0, 0, 0, 0, 0])
     np.testing.assert_array_equal(work.run.evaluation["confusion"][1], [1, 1, 0, 0, 0, 0, 0, 0, 0, 0])
@@ -94,6 +96,7 @@ def test_the_curve_by_noise_is_of_some_test_images_at_times_up_to_one(tmp_path, 
         assert np.std(noise) == pytest.approx(row["sigma"], rel=0.25)
         np.testing.assert_allclose(t, row["t"], rtol=1e-6)
         assert row["accuracy"] == pytest.approx((read(x[:9]).argmax(-1) == work.experiment.dataset.y_test[some]).mean())
+        assert row["accuracy_standard_error"] == pytest.approx((row["accuracy"] * (1 - row["accuracy"]) / 9) ** 0.5)
     y = work.experiment.dataset.y_test[some]
     norms = [np.mean(2.0 * y * 4) * row["sigma"] for row in rows]  # 16 pixels of 2 y each
     np.testing.assert_allclose([row["guidance_norm"] for row in rows], norms, rtol=1e-4)
@@ -105,7 +108,9 @@ def test_accuracy_over_all_noise_is_of_every_test_image_at_a_time_of_its_own(tmp
     work = make_work(tmp_path, **{"evaluation.times": 1})
     block, data = measure.figures_by_noise(work, *measure.predictors(work)), work.experiment.dataset
     x, t = (np.concatenate(parts)[:30] for parts in zip(*told["predict"][1:], strict=True))
-    assert block["accuracy_all_noise"] == pytest.approx((read(x).argmax(-1) == data.y_test).mean())
+    right = block["accuracy_all_noise"]
+    assert right == pytest.approx((read(x).argmax(-1) == data.y_test).mean())
+    assert block["accuracy_all_noise_standard_error"] == pytest.approx((right * (1 - right) / 30) ** 0.5)
     assert len(np.unique(t)) == 30
     assert t.min() < 0.2
     assert t.max() > 0.8
@@ -137,6 +142,17 @@ def test_labelled_pictures_are_of_the_labels_that_training_sees(tmp_path):
     np.testing.assert_array_equal(found["labeled_labels"], data.y_train[[3, 8, 11]])
 
 
+def test_labelled_pictures_are_some_of_each_class(tmp_path, monkeypatch):
+    monkeypatch.setattr(measure, "SHOWN", 30)
+    train = np.repeat(np.arange(10), 20)  # in order, so that the first thirty images are of two classes
+    found = measure.labelled_pictures(make_work(tmp_path, train=train, labeled=np.arange(200)))
+    assert np.bincount(found["labeled_labels"]).tolist() == [3] * 10
+    np.testing.assert_array_equal(found["labeled_images"][:, 0, 0, 0], STEP * found["labeled_labels"])
+    monkeypatch.setattr(measure, "SHOWN", 4)
+    few = measure.labelled_pictures(make_work(tmp_path, train=train, labeled=np.arange(200)))
+    assert few["labeled_labels"].tolist() == [0, 1, 2, 3]
+
+
 class Reader:
     """Stands for a trained judge: reads codes of uint8 images; `asked` are the images it was given."""
 
@@ -158,7 +174,7 @@ class Reader:
 def judged(monkeypatch):
     """A judge that is right, and a student that has learned another code; both know what they were asked."""
     found = {"judge": Reader(), "cas": Reader(shift=1)}
-    monkeypatch.setattr(measure, "can_judge", lambda experiment: True)
+    monkeypatch.setattr(measure, "features_of", lambda plan, dataset: "judge")
     monkeypatch.setattr(measure, "judge_of", lambda work: found["judge"])
     monkeypatch.setattr(measure, "measuring_classifier", lambda work, name, trained_on: found[name])
     return found
@@ -176,6 +192,8 @@ def test_class_agreement_is_with_the_class_asked_for(tmp_path, judged):
     arrays = measure.evaluate_samples(work)
     block, data = work.run.results["samples"], work.experiment.dataset
     assert block["class_agreement"] == 5 / 8
+    assert block["class_agreement_standard_error"] == pytest.approx((5 / 8 * 3 / 8 / 8) ** 0.5)
+    assert block["judge_accuracy_standard_error"] == 0
     np.testing.assert_array_equal(arrays["judge_predictions"], shows)
     np.testing.assert_array_equal(judged["judge"].asked[0], drawn)
     np.testing.assert_array_equal(judged["judge"].asked[1], data.x_test)
@@ -218,6 +236,7 @@ def test_samples_are_compared_with_the_reference_and_the_student_is_tested(tmp_p
         np.testing.assert_array_equal(judged["cas"].asked[-1], data.x_test)
         says = np.roll(read(data.x_test / 255.0), 1, axis=-1).argmax(-1)
         assert block["cas"] == pytest.approx((says == data.y_test).mean())
+        assert block["cas_standard_error"] == pytest.approx((block["cas"] * (1 - block["cas"]) / 30) ** 0.5)
 
 
 def test_the_student_learns_from_the_samples_alone(tmp_path):
@@ -306,3 +325,43 @@ def test_the_stage_draws_what_is_asked_for(tmp_path, monkeypatch):
     assert {k: v for k, v in block.items() if k != "seconds"} == dict(
         count=20, sampler="dpm_solver", steps=6, calls=6, scale=2.5
     )
+
+
+def test_the_time_of_samples_counts_those_that_were_drawn_before(tmp_path, monkeypatch):
+    monkeypatch.setattr(drawing, "generate", lambda *_, first, **rest: np.zeros((20 - first, 4, 4, 1), np.uint8))
+    work = make_work(tmp_path, **{"sampling.count": 20})
+    work.run.record(samples={"seconds": 1000.0})
+    work.run.write_arrays("samples", images=coded(np.arange(5), 1), labels=np.arange(5))
+    drawing.sample(work)
+    assert 1000 <= work.run.results["samples"]["seconds"] < 1100
+    work.run.write_arrays("samples", images=coded([7, 8], 1), labels=np.array([7, 8]))  # others: none of them is kept
+    drawing.sample(work)
+    assert work.run.results["samples"]["seconds"] < 100
+
+
+def test_long_measurements_move_a_bar_to_its_end(tmp_path, told, judged, monkeypatch):
+    moved = {}
+
+    class Bar:
+        def __init__(self, what, total, unit="image"):
+            self.total, self.n, self.what = total, 0, what
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            moved[self.what] = self.n, self.total
+
+        def update(self, count):
+            self.n += count
+
+    monkeypatch.setattr(measure, "progress_bar", Bar)
+    monkeypatch.setattr(likelihood, "bits_per_dim", lambda keys, score_fn, sde, images, **_: jnp.zeros(len(images)))
+    work = make_work(tmp_path, **{"evaluation.likelihood_images": 7, "evaluation.cas_steps": 0})
+    with_samples(work, np.arange(10), np.arange(10))
+    measure.evaluate(work)
+    assert moved == {
+        "accuracy by noise": (3 * 12 + 30,) * 2,  # three times, twelve images of the curve; then every test image
+        "nearest images": ((10 + 30) * 60,) * 2,
+        "likelihood": (7, 7),
+    }

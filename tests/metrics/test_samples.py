@@ -21,6 +21,13 @@ def test_nearest_training_images():
     np.testing.assert_allclose(far, [np.hypot(0.6, 0.8)], rtol=1e-6)  # uint8 does not wrap round
 
 
+def test_progress_counts_every_pair(monkeypatch):
+    monkeypatch.setattr(samples, "ROWS", 2)
+    told = []
+    distances(TRAIN[[0, 1, 2, 0]], np.array([0, 0, 1, 1]), TRAIN, TRAIN[:1], told.append)
+    assert told == [4, 2, 4, 2, 2, 1]  # four samples and one test image, each against three
+
+
 def test_many_images_are_compared_part_by_part(monkeypatch):
     rng = np.random.default_rng(0)
     train, some = (rng.integers(0, 256, (n, 2, 2, 1)).astype(np.uint8) for n in (23, 9))

@@ -110,7 +110,11 @@ def test_a_stop_is_asked_for_before_each_batch():
 
 def test_progress_is_shown(capsys):
     run(5, 3, stop=SimpleNamespace(check=lambda: None))
-    assert "5/5" in capsys.readouterr().out
+    bar = [line for line in capsys.readouterr().out.split("\r") if line.strip()]
+    assert "0/5" in bar[0]
+    assert "compiling" in [line for line in bar if "0/5" in line][-1]
+    assert "5/5" in bar[-1]
+    assert "compiling" not in bar[-1]
 
 
 def test_the_bar_moves_inside_a_batch(capsys):
