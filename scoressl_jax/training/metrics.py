@@ -2,23 +2,53 @@
 
 import json
 import sys
+import time
 from pathlib import Path
 
 import jax
 
 from scoressl_jax.files import write_text
 
+FLUSHED = 30.0  # seconds between two moments when TensorBoard sees what is new
 
-def open_board(folder, purge_step):
-    """A TensorBoard writer. Importing tensorboardX imports torch wherever it is installed; it is hidden meanwhile."""
+
+def tensorboard():
+    """tensorboardX, which imports torch wherever it is installed; it is hidden meanwhile."""
     hide = "torch" not in sys.modules
     if hide:
         sys.modules["torch"] = None
-    from tensorboardX import SummaryWriter
+    import tensorboardX
 
     if hide:
         del sys.modules["torch"]
-    return SummaryWriter(str(folder), purge_step=purge_step)
+    return tensorboardX
+
+
+class Board:
+    """TensorBoard's events of scalars; what an interrupted run wrote from `purge_step` on is hidden.
+
+    Written at once: tensorboardX's own writer has a thread, which a full disk ends and `add_scalar` then waits for.
+    """
+
+    def __init__(self, folder, purge_step):
+        board = tensorboard()
+        self._event, self._summary = board.proto.event_pb2, board.proto.summary_pb2.Summary
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file = board.event_file_writer.EventsWriter(str(folder / "events"))
+        started = self._event.SessionLog(status=self._event.SessionLog.START)
+        self._file.write_event(self._event.Event(step=purge_step, wall_time=time.time(), session_log=started))
+        self._flush_at = 0.0
+
+    def write(self, step, values):
+        pairs = [self._summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]
+        event = self._event.Event(step=step, wall_time=time.time(), summary=self._summary(value=pairs))
+        self._file.write_event(event)
+        if time.monotonic() > self._flush_at:
+            self._file.flush()
+            self._flush_at = time.monotonic() + FLUSHED
+
+    def close(self):
+        self._file.close()
 
 
 class MetricsLog:
@@ -37,7 +67,7 @@ class MetricsLog:
         write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
         self.seconds_before = max((row["time"] for row in kept if row["stage"] == stage), default=0.0)
         self._file = path.open("a")
-        self._board = open_board(Path(workdir) / "logs" / stage, step + 1)
+        self._board = Board(Path(workdir) / "logs" / stage, step + 1)
 
     def write(self, step, seconds, values):
         if not self._writing:
@@ -45,8 +75,7 @@ class MetricsLog:
         row = {"stage": self.stage, "step": step, "time": round(self.seconds_before + seconds, 3), **values}
         self._file.write(json.dumps(row) + "\n")
         self._file.flush()
-        for name, value in values.items():
-            self._board.add_scalar(f"{self.stage}/{name}", value, step)
+        self._board.write(step, {f"{self.stage}/{name}": value for name, value in values.items()})
 
     def close(self):
         if self._writing:
