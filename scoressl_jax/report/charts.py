@@ -5,14 +5,17 @@ are one narrow column wide: two or three fit beside each other, one fits a telep
 """
 
 import io
-from pathlib import Path
+from functools import cache
 
 import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
 from PIL import Image, ImageDraw, ImageFont
+
+from scoressl_jax.report.fonts import PLAIN, lettering
 
 TILE = 112  # pixels that the side of a small image is enlarged to, nearly: the factor is a whole number
 GAP, GROUP_GAP = 4, 28
@@ -23,33 +26,28 @@ STYLE = {
     "axes.axisbelow": True, "legend.frameon": False, "legend.fontsize": 10,
 }  # fmt: skip
 styled = matplotlib.rc_context(STYLE)
-# Captions of the training curves by the name under which a number is logged.
-SCORE_CURVES = {"loss": "Loss of the score network: it falls fast, then slowly as long as training goes on."}
-CLASSIFIER_CURVES = {
-    "loss": "The weighted sum of the classifier's terms: look for a curve that has stopped falling.",
-    "ce": "Cross-entropy of labelled images at random noise levels: never zero, for some images are all noise.",
-    "ce_tau": "Cross-entropy of almost clean labelled images: with few labels it falls to nearly zero.",
-    "dlsm": "Denoising likelihood score matching, the error of the classifier's gradient as guidance: look for a fall.",
-    "pseudo": "Cross-entropy of unlabelled images with a confident pseudo-label: a late rise tells of wrong labels.",
-    "pseudo_dlsm": "Denoising likelihood score matching of images with a confident pseudo-label: look for a fall.",
-    "denoising": "Distance of the features of a noisy image and of its denoised version: look for a fall.",
-    "temporal": "Distance of the features at two neighbouring noise levels: zero at once would mean collapse.",
-    "prior": "Class prior against the mean prediction on unlabelled images: it should settle, not drift.",
-}
-SHARE_CURVES = {  # title: ({logged name: label}, caption)
-    "accuracy": (
-        {"accuracy": "noisy", "accuracy_tau": "almost clean"},
-        "Accuracy on the labelled training images themselves: one reached early shows how few they are.",
-    ),
-    "pseudo-labels": (
-        {"pseudo_rate": "pseudo-label", "pseudo_right": "a right one"},
-        "Share of unlabelled images with a pseudo-label, and with a right one: look for both high, close together.",
-    ),
-}
+
+
 def short(name, length=14):
     """The name cut to `length` characters, so that one long class name does not take the whole picture."""
     name = " ".join(str(name).split())
     return name if len(name) <= length else name[: length - 1] + "…"
+
+
+@cache
+def _font(path, size):
+    return ImageFont.truetype(path, size)
+
+
+def _write(draw, place, name, color, size, anchor, length):
+    """A name in a font that has its letters."""
+    text, path = lettering(name)
+    draw.text(place, short(text, length), color, _font(path, size), anchor=anchor)
+
+
+def _width(name, size, length):
+    text, path = lettering(name)
+    return int(_font(path, size).getlength(short(text, length)))
 
 
 def _figure(height, rows=1, ratios=None):
@@ -99,19 +97,28 @@ def training_curve(title, series, unit=False):
     elif raw.min() > 0 and raw.max() > 10 * smoothed.min():
         axes.set_yscale("log")
         _log_axis(axes.yaxis, smoothed.min(), raw.max())
-    if len(series) > 1:
-        axes.legend(loc="lower right")
     axes.locator_params(axis="x", nbins=5)
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.set(title=title, xlabel="step")
+    if len(series) > 1:
+        _legend_above(axes)
     return png_of(figure)
 
 
+def _legend_above(axes):
+    """Between title and plot, so that it lies over nothing that is drawn."""
+    axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 0.99), ncols=2, borderaxespad=0, handlelength=1.4)
+    axes.set_title(axes.get_title(loc="left"), pad=24)
+
+
 @styled
-def accuracy_by_noise(sigma, accuracy, guidance_norm, classes):
-    """sigma, accuracy [N], guidance_norm [N] or None (then without its panel), number of classes or None -> PNG."""
+def accuracy_by_noise(sigma, accuracy, guidance_norm, classes, error=None):
+    """sigma, accuracy [N], guidance_norm [N] or None (then without its panel), number of classes or None, and standard
+    errors of the accuracy [N], which are drawn as a band, or None -> PNG."""
     figure, panels = _figure(*((4.2, 2, (2, 1)) if guidance_norm is not None else (3.2,)))
     panels[0].plot(sigma, accuracy, color=BLUE, marker="o", markersize=3.5)
+    if error is not None:
+        panels[0].fill_between(sigma, accuracy - error, accuracy + error, color=BLUE, alpha=0.25, linewidth=0)
     if classes:
         panels[0].axhline(1 / classes, color=GREY, linestyle="--", linewidth=1)
         panels[0].text(sigma.min(), 1 / classes + 0.02, "guessing", color="#666666")
@@ -139,10 +146,15 @@ def confusion_matrix(counts, names):
             color = "white" if fraction[row, column] > 0.5 else "#aaaaaa" if count == 0 else "black"
             axes.text(column, row, str(int(count)), ha="center", va="center", color=color, fontsize=9)
     ticks = np.arange(0, len(names), -(-len(names) // 15))
-    labels = [short(names[i]) for i in ticks]
+    texts, fonts = zip(*(lettering(names[i]) for i in ticks), strict=True)
+    labels = [short(text) for text in texts]
     # Class names are plain text, whatever dollar signs are in them.
     axes.set_yticks(ticks, labels, parse_math=False)
     axes.set_xticks(ticks, labels, parse_math=False, rotation=90 if max(map(len, labels)) > 3 else 0)
+    for axis in (axes.xaxis, axes.yaxis):
+        for label, path in zip(axis.get_ticklabels(), fonts, strict=True):
+            if path != PLAIN:
+                label.set_fontproperties(FontProperties(fname=path, size=label.get_size()))
     axes.set(xlabel="predicted class", ylabel="true class")
     return png_of(figure)
 
@@ -156,8 +168,8 @@ def reliability_diagram(confidence, accuracy, count):
     top.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1, label="perfectly calibrated")
     top.bar(centers[full], accuracy[full], width * 0.92, color="#9dc3e6")
     top.plot(confidence[full], accuracy[full], "o", color=BLUE, markersize=4, label="measured")
-    top.legend(loc="upper left")
     top.set(ylim=(0, 1.03), xlim=(0, 1), ylabel="accuracy", title="Accuracy by confidence")
+    _legend_above(top)
     bottom.bar(centers, count / max(count.sum(), 1), width * 0.92, color=GREY)
     bottom.set(ylabel="share of\nimages", xlabel="confidence", ylim=(0, 1))
     return png_of(figure)
@@ -176,28 +188,26 @@ def tile_size(shape):
     return shape[0] * factor, shape[1] * factor
 
 
-def image_grid(rows, row_names, column_names=(), marked=None, group=1):
+def image_grid(rows, row_names=(), column_names=(), marked=None, group=1):
     """Rows of uint8 images [H, W, C], enlarged without smoothing, with a name before each row -> PNG.
 
     column_names stand above the first row. marked: rows of booleans, True outlines the image in red. `group` rows
     stand close together, with more room to the next ones (room is made only when group > 1).
     """
     height, width = tile_size(rows[0][0].shape)
-    font = ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf"), 28)
-    narrow = font.font_variant(size=22)  # so that names of neighbours keep apart
-    row_names, column_names = [short(name) for name in row_names], [short(name, 8) for name in column_names]
-    left = GAP + 20 + max(int(font.getlength(name)) for name in row_names)
+    left = GAP + (20 + max(_width(name, 28, 14) for name in row_names) if row_names else 0)
     top = GAP + (44 if column_names else 0)
     lift = [GROUP_GAP * (i // group) if group > 1 else 0 for i in range(len(rows))]
     size = left + max(map(len, rows)) * (width + GAP), top + len(rows) * (height + GAP) + lift[-1]
     picture = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(picture)
-    for i, name in enumerate(column_names):
-        place = left + i * (width + GAP) + width // 2, top // 2
-        draw.text(place, name, "black", narrow, anchor="mm")
+    for i, name in enumerate(column_names):  # smaller, so that names of neighbours keep apart
+        _write(draw, (left + i * (width + GAP) + width // 2, top // 2), name, "black", 22, "mm", 8)
     for i, images in enumerate(rows):
         y = top + i * (height + GAP) + lift[i]
-        draw.text((left - 14, y + height // 2), row_names[i], "#666666" if i % group else "black", font, anchor="rm")
+        if row_names:
+            color = "#666666" if i % group else "black"
+            _write(draw, (left - 14, y + height // 2), row_names[i], color, 28, "rm", 14)
         for j, image in enumerate(images):
             x = left + j * (width + GAP)
             tile = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
@@ -220,6 +230,14 @@ def class_grid(images, labels, names, columns, wrong=None):
     return image_grid([images[indices] for _, indices in found], [names[k] for k, _ in found], marked=marked)
 
 
+def class_strips(rows, labels, names, columns, wrong=None):
+    """The same a class at a time, of one or more arrays `rows` of images [N, H, W, C], which stand below each other:
+    [(class, PNG)]; without names, which a page has as text."""
+    found = _first_of_each(labels, columns, len(names))
+    marked = lambda indices: None if wrong is None else [wrong[indices], *[np.zeros(len(indices), bool)] * len(rows)]  # noqa: E731
+    return [(k, image_grid([images[at] for images in rows], marked=marked(at))) for k, at in found]
+
+
 def pair_grid(images, nearest, labels, names, columns):
     """images, nearest uint8 [N, H, W, C], labels [N] -> PNG: per class a row of images above the row of `nearest`."""
     found = _first_of_each(labels, columns, len(names))
@@ -235,7 +253,8 @@ def restored_grid(given, images, originals, labels, names, columns):
     return image_grid(rows, row_names, group=3)
 
 
-def gradient_grid(clean, noisy, gradients, column_names):
-    """clean uint8, noisy and gradients float, all [G, H, W, C] -> PNG: a column per example, a name above each."""
+def gradient_grid(clean, noisy, gradients, column_names=()):
+    """clean uint8, noisy and gradients float, all [G, H, W, C] -> PNG: a column per example, a name above each; without
+    names, which a page has as text, no row has one either."""
     rows = [clean, [stretched(x) for x in noisy], [stretched(g) for g in gradients]]
-    return image_grid(rows, ["image", "diffused", "gradient"], column_names)
+    return image_grid(rows, ["image", "diffused", "gradient"] if len(column_names) else (), column_names)

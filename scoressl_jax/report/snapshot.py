@@ -19,7 +19,7 @@ class Snapshot:
         run = self.run
         self.workdir, self.config, self.results, self.data = run.workdir, run.config, run.results, run.data
         self.labels, self.samples, self.evaluation = run.labels, run.samples, run.evaluation
-        self.metrics, self.command = run.metrics, run.command
+        self.metrics, self.command, self.made_on = run.metrics, run.command, run.made_on
         self.regime = REGIMES.get(self.config.get("regime"), "")
         self.data_name = self.data.get("name") or self.config.get("data", {}).get("name", "data")
         self.num_labeled = self.data.get("num_labeled") or len(self.labels.get("labeled", ())) or None

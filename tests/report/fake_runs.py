@@ -8,9 +8,9 @@ from sklearn.datasets import load_digits
 
 from scoressl_jax.files import write_json, write_npz, write_text
 
-SECTIONS = ("question", "data", "results", "samples", "generation", "noise", "confusion", "reliability", "gradients",
-            "training", "settings", "command")  # fmt: skip
-MEASURED = SECTIONS[3:10]
+SECTIONS = ("question", "data", "results", "noise", "confusion", "reliability", "samples", "generation", "gradients",
+            "training", "times", "settings", "command")  # fmt: skip
+MEASURED = SECTIONS[2:11]
 COMMAND = "python -m scoressl_jax.main --config=configs/digits.py --workdir='a & b'"
 
 
@@ -21,7 +21,8 @@ def make_config(regime="ssl"):
     return {
         "seed": 0, "regime": regime, "data": data, "sde": {"name": "ve", "sigma_max": 50.0},
         "classifier": {"kind": "denoising_assisted", "terms": {"ce": 1.0, "pseudo": 1.0}}, "score": {"width": 32},
-        "sampling": {"count": 100}, "evaluation": {"accuracy_t": 0.001},
+        "sampling": {"count": 100},
+        "evaluation": {"accuracy_t": 0.001, "features": "judge", "judge_steps": 500, "reference": "train"},
     }
 
 
@@ -33,12 +34,14 @@ def make_results(classes, names):
     per_class = [{"class": n, "precision": 0.97, "recall": 0.96, "f1": 0.965, "count": 36} for n in names]
     return {
         "data": {"name": "digits", "num_classes": classes, "num_train": 1437, "num_labeled": 100,
-                 "num_unlabeled": 1337, "num_test": 360, "fingerprint": {"images": "6c3ca3b72c4fdc397baa"}},
+                 "num_unlabeled": 1337, "num_hidden": 1337, "num_test": 360,
+                 "fingerprint": {"images": "6c3ca3b72c4fdc397baa"}},
         "score": {"parameters": 1_234_567, "steps": 2000, "loss": 12.5, "seconds": 210.4},
         "classifier": {"kind": "denoising_assisted", "parameters": 345_678, "steps": 2000, "seconds": 180.2,
-                       "accuracy": 0.9694, "accuracy_t": 0.001, "accuracy_all_noise": 0.7312,
-                       "accuracy_by_noise": curve, "ece": 0.0123, "per_class": per_class},
+                       "accuracy": 0.9694, "accuracy_standard_error": 0.0091, "accuracy_t": 0.001,
+                       "accuracy_all_noise": 0.7312, "accuracy_by_noise": curve, "ece": 0.0123, "per_class": per_class},
         "samples": {"count": 100, "steps": 500, "scale": 1.0, "seconds": 33.0, "class_agreement": 0.97,
+                    "class_agreement_standard_error": 0.0171,
                     "class_agreement_judge": "WideResNet-10-1 trained on all 1437 labels", "judge_accuracy": 0.98,
                     "nearest_distance": {"samples_to_train": 1.31, "test_to_train": 1.25, "between_samples": 1.9}},
         "generation": {"reference": "train", "features": "judge: a network", "count": 100, "reference_count": 1437,
@@ -96,12 +99,19 @@ def make_run(workdir, regime="ssl", names=tuple("0123456789")):
     return workdir
 
 
+def machine(date="2026-11-25", **changes):
+    return {"date": date, "scoressl_jax": "0.2.0", "jax": "0.10.2", "platform": "cpu", "device": "cpu", "devices": 2,
+            "processor": "Some CPU", "cores": 4} | changes  # fmt: skip
+
+
 class Page(HTMLParser):
     """Text of each section, and whatever the page refers to."""
 
     def __init__(self, path):
         super().__init__()
         self.text, self.pictures, self.references, self.tags, self._section = {}, {}, [], set(), "headline"
+        self.told, self.folded = {}, {}  # what pictures say to those who cannot see them; text that is folded up
+        self._inside = False
         self.feed(path.read_text())
 
     def handle_starttag(self, tag, attributes):
@@ -111,6 +121,13 @@ class Page(HTMLParser):
         self.references += [value for name, value in attributes.items() if name in ("src", "href")]
         if tag == "img":
             self.pictures.setdefault(self._section, []).append(attributes["src"])
+            self.told.setdefault(self._section, []).append(attributes["alt"])
+        self._inside = self._inside or tag == "details"
+
+    def handle_endtag(self, tag):
+        self._inside = self._inside and tag != "details"
 
     def handle_data(self, data):
         self.text[self._section] = self.text.get(self._section, "") + data
+        if self._inside:
+            self.folded[self._section] = self.folded.get(self._section, "") + data

@@ -10,6 +10,7 @@ BLOCK = {
     "reference": "train", "features": "judge: <network> of 1437 labels", "count": 500, "reference_count": 1437,
     "fid@500": 12.25, "kid@500": -0.0125, "kid_sd@500": 0.5, "is@500": 8.5, "precision": 0.75, "recall": 0.625,
     "density": 1.125, "coverage": 0.875, "k": 5, "convention": "prdc", "cas": 0.9375,
+    "cas_standard_error": 0.0125,
     "classwise": {"cat": {"count": 260, "precision": 0.5, "recall": 0.25, "fid@260": 3.0},
                   "dog": {"count": 240, "precision": 1.0, "recall": 0.75}},
     "classwise_mean": {"precision": 0.75, "recall": 0.5},
@@ -23,11 +24,12 @@ def rows(page):
 
 def test_each_figure_has_its_value_and_its_good_direction():
     found = {row[0]: row[1:] for row in rows(generation_section(BLOCK))}
-    assert found["FID@500"][:2] == ["12.25", "lower"]
-    assert found["KID@500"][:2] == ["-0.0125", "lower"]
-    assert found["recall"][:2] == ["0.625", "higher"]
-    assert found["CAS"][:2] == ["0.9375", "higher"]
-    assert all(len(row[2]) > 20 for name, row in found.items() if name in ("FID@500", "IS@500", "density", "coverage"))
+    for name, value, good in (("FID@500", "12.25", "lower"), ("KID@500", "-0.0125", "lower"),
+                              ("recall", "0.625", "higher"), ("CAS", "93.8 % ± 1.2", "higher")):  # fmt: skip
+        assert found[name][0] == value
+        assert found[name][1].endswith(f"; {good} is better")
+    assert "is better" not in found["KID sd@500"][1]
+    assert all(len(row[1]) > 40 for name, row in found.items() if name in ("FID@500", "IS@500", "density", "coverage"))
 
 
 def test_it_says_what_was_compared_and_by_what():
@@ -36,18 +38,19 @@ def test_it_says_what_was_compared_and_by_what():
     assert "judge: &lt;network&gt; of 1437 labels" in page
     assert "k = 5, convention prdc" in page
     assert "500 samples against 1,437 test images" in generation_section(BLOCK | {"reference": "test"})
+    assert "training images, pixel by pixel." in generation_section(BLOCK | {"features": "pixels"})
 
 
-def test_classes_are_folded_with_their_mean():
+def test_classes_are_shown_with_their_mean():
     page = generation_section(BLOCK)
-    assert page.endswith("</details>")
-    header, *classes = rows(page[page.index("<details>") :])
+    assert "details" not in page
+    header, *classes = rows(page)[-4:]
     assert header == ["Class", "Samples", "precision", "recall"]
     assert classes == [
         ["cat", "260", "0.5", "0.25"], ["dog", "240", "1", "0.75"], ["mean", "500", "0.75", "0.5"],
     ]  # fmt: skip
     bare = {name: value for name, value in BLOCK.items() if not name.startswith("classwise")}
-    assert "details" not in generation_section(bare)
+    assert "Class" not in generation_section(bare)
 
 
 @pytest.mark.parametrize(

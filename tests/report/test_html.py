@@ -1,10 +1,16 @@
 """The parts of a page: numbers as text, tables, and that text stays text."""
 
 import base64
+import html
+import json
+import re
+import shlex
+import subprocess
+import sys
 
 import pytest
 
-from scoressl_jax.report.html import details, embedded, number, page, section, share, table
+from scoressl_jax.report.html import Strip, command, details, embedded, number, page, section, share, strips, table
 
 
 @pytest.mark.parametrize(
@@ -22,6 +28,9 @@ def test_shares_are_in_percent():
     assert share(0.96944) == "96.9 %"
     assert share(0.0) == "0.0 %"
     assert share(None) is None
+    assert share(0.96944, 0.0091) == "96.9 % ± 0.9"
+    assert share(0.5, 0.00031) == "50.0 % ± 0.03"
+    assert share(1.0, 0.0) == share(1.0, None) == "100.0 %"  # all of a few: that is no certainty
 
 
 def test_rows_without_a_value_are_left_out():
@@ -54,3 +63,37 @@ def test_a_page_is_whole():
     assert found.startswith("<!DOCTYPE html>")
     assert "<title>a &lt; b</title>" in found
     assert "<body>\n<p>body</p>\n</body></html>" in found
+
+
+PNG = b"\x89PNG\r\n\x1a\n" + b"\0\0\0\rIHDR" + (640).to_bytes(4, "big") + b"rest"
+
+
+def test_strips_have_names_as_text_and_say_what_they_show():
+    found = strips([Strip("猫 <b>", PNG, "samples of 猫"), Strip("no", PNG, "others")], "all & sundry", least=24)
+    assert "<b>猫 &lt;b&gt;</b><img" in found
+    assert 'alt="samples of 猫"' in found
+    assert found.count("<img") == 2
+    assert "--least:24rem;--name:6ch" in found
+    assert "<figcaption>all &amp; sundry</figcaption>" in found
+    assert 'class="strips above"' in strips([Strip("a", PNG, "a")], "", above=True)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["python", "-m", "scoressl_jax.main", "--config=digits_ssl_da", "--config.data.path=a & b", "--workdir=runs/x"],
+        ["python", "-m", "scoressl_jax.main", "--workdir=two --words", "--config.data.classes=('cat', '7')"],
+        ["scoressl", "run", "--config.data.path=it's $HOME/<x>"],
+    ],
+)
+def test_a_command_can_be_pasted_into_a_shell(words):
+    shown = html.unescape(re.fullmatch(r"<pre><code>(.*)</code></pre>", command(shlex.join(words)), re.DOTALL)[1])
+    assert len(shown.splitlines()) == 1 + sum(word.startswith("--") for word in words)
+    program = [sys.executable, "-c", "import json, sys; print(json.dumps(sys.argv[1:]))"]
+    script = shown.replace(words[0], shlex.join([*program, words[0]]), 1)
+    out = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout
+    assert json.loads(out) == words
+
+
+def test_a_command_that_is_none_of_ours_is_shown_as_it_is():
+    assert "an unclosed &#x27; quote" in command("an unclosed ' quote")

@@ -5,9 +5,11 @@ from html import escape
 import numpy as np
 
 from scoressl_jax.report import charts
-from scoressl_jax.report.html import NOT_MEASURED, details, number, page, section, side_by_side, table
-from scoressl_jax.report.page import curve, settings
+from scoressl_jax.report.html import NOT_MEASURED, command, number, page, paragraph, section, side_by_side, table
+from scoressl_jax.report.page import settings
 from scoressl_jax.report.snapshot import Snapshot
+from scoressl_jax.report.times import machines
+from scoressl_jax.report.training import LINES, curve
 from scoressl_jax.studies.moons import charts as pictures
 from scoressl_jax.studies.moons.config import LOSSES
 
@@ -45,7 +47,7 @@ def write_report(opened):
             section("curves", "Errors while training", error_curves(run, zero)),
             section("training", "Training", training(run)),
             section("settings", "Settings", settings(run)),
-            section("command", "How to repeat it", run.command and f"<pre><code>{escape(run.command)}</code></pre>"),
+            section("command", "How to repeat it", run.command and command(run.command)),
         ]
     )
     return run.write("report.html", page("two moons: report", body))
@@ -148,9 +150,7 @@ def samples(run):
     if not rows:
         return ""
     k = run.config["evaluation"]["neighbours"]
-    return details(
-        "Precision, recall, density and coverage", table(("Method", "Class", "Samples", *names), rows)
-    ) + (
+    return table(("Method", "Class", "Samples", *names), rows) + (
         f"<p>With {k} neighbours: samples of Langevin dynamics against data with the same noise, samples of the "
         "reverse SDE against clean data. Precision: share of samples near data; recall: share of data near samples; "
         "density and coverage: their counterparts that outliers move less.</p>"
@@ -195,14 +195,11 @@ def training(run):
     for stage in ("score", *(f"classifier_{loss}" for loss in LOSSES)):
         found = curve(run, stage, "loss")
         if found is not None:
-            png = charts.training_curve(f"{stage}: loss", {"loss": found})
-            parts.append(
-                run.picture(
-                    f"training_{stage}",
-                    png,
-                    "Loss, summed over the networks that train side by side, and its running mean.",
-                )
-            )
+            loss = stage.removeprefix("classifier_")
+            title = "Score networks: loss" if stage == "score" else f"Classifiers by {LOSS_NAMES[loss]}: loss"
+            png = charts.training_curve(title, {"loss": found})
+            text = f"Loss, summed over the networks that train side by side. {LINES}"
+            parts.append(run.picture(f"training_{stage}", png, text))
     cost = table(
         ("Stage", "Seconds", "Steps", "Networks (of each loss)", "Parameters of each"),
         [
@@ -211,7 +208,7 @@ def training(run):
             ("samples", run.result("samples", "seconds"), "", "", ""),
         ],
     )
-    return side_by_side(parts) + cost if parts else ""
+    return side_by_side(parts) + cost + "".join(map(paragraph, machines(run))) if parts else ""
 
 
 def summary(opened) -> str:
