@@ -13,7 +13,7 @@ BIAS = "FID is too high with fewer than 10,000 images on either side: compare on
 FIGURES = {  # name before any @: (title, which direction is good, what it is)
     "fid": ("FID", "lower", "Fréchet distance between Gaussians fitted to the features: fidelity and variety at once"),
     "sfid": ("sFID", "lower", "the same of features that keep positions: where things are"),
-    "kid": ("KID", "lower", "squared MMD, a distance of two sets of features: real draws have 0, balanced classes less"),
+    "kid": ("KID", "lower", "squared MMD, a distance of sets of features: real draws have 0, balanced classes less"),
     "kid_sd": ("KID sd", "", "standard deviation of KID over random subsets"),
     "is": ("IS", "higher", "inception score: each sample certain, all together varied; real images play no part"),
     "precision": ("precision", "higher", "share of samples that lie among real images: fidelity"),
