@@ -66,8 +66,10 @@ def generation_section(block, judge_accuracy=None):
         "soft",
     )
     figures = table(("Figure", "Value", "What it tells"), rows, "told")
-    parts = figures, classes(block) + warning + neighbours
-    return paragraph(text) + side_by_side([f"<div>{part}</div>" for part in parts], "wide")
+    by_class, notes = classes(block), warning + neighbours
+    if not by_class:
+        return paragraph(text) + figures + notes
+    return paragraph(text) + side_by_side([f"<div>{part}</div>" for part in (figures, by_class + notes)], "wide")
 
 
 def in_a_line(block):

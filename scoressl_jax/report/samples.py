@@ -1,5 +1,7 @@
 """The pictures of report.html: labelled images, samples, their nearest training images, and gradients."""
 
+import numpy as np
+
 from scoressl_jax.report import charts
 from scoressl_jax.report.html import Strip, strips, table
 
@@ -19,7 +21,8 @@ def labelled(run):
         return ""
     names = run.names(int(labels.max()) + 1)
     run.write("figures/labeled.png", charts.class_grid(images, labels, names, COLUMNS))
-    caption = "Some labelled images of each class: such labels are all that the classifier was told about the classes."
+    which = "labelled images of each class" if len(np.unique(labels)) > 1 else f"labelled images, all {names[labels[0]]}"
+    caption = f"Some {which}: such labels are all that the classifier was told about the classes."
     return in_strips("labelled images of class", [images], labels, names, COLUMNS, caption, least=24)
 
 
@@ -30,7 +33,8 @@ def samples(run):
         return ""
     names = run.names(int(labels.max()) + 1)
     run.write("samples/grid.png", charts.class_grid(images, labels, names, COLUMNS))
-    caption, wrong = f"Samples drawn for each class, the first {COLUMNS} of it: look for variety within a row", None
+    shown = f", the first {COLUMNS} of each" if np.bincount(labels).max() > COLUMNS else ""
+    caption, wrong = f"Samples drawn for each class{shown}: look for variety within a row", None
     # Arrays of an evaluation before the last sampling would tell about other images.
     judged, nearest = (run.evaluation.get(name) for name in ("judge_predictions", "nearest"))
     if judged is not None and len(judged) == len(labels):
