@@ -35,6 +35,11 @@ TESTS = {  # of a file: the fast tests that must notice
     "api.py": "tests/test_api.py",
     "data/fingerprint.py": "tests/data/test_fingerprint.py",
     "report/groups.py": "tests/report/test_groups.py tests/commands/test_compare.py",
+    "report/classifier.py": "tests/report/test_page.py",
+    "report/generation.py": "tests/report/test_page.py tests/report/test_generation_section.py",
+    "report/training.py": "tests/report/test_page.py",
+    "report/fonts.py": "tests/report/test_fonts.py",
+    "report/html.py": "tests/report/test_html.py",
 }
 MUTANTS = (
     # Guidance and samplers
@@ -163,4 +168,20 @@ MUTANTS = (
     ("api.py", "samplers.guided_score(experiment, networks, labels, scale)", "samplers.guided_score(experiment, networks, labels, 1.0)"),
     ("api.py", "            seed=seed,", "            seed=0,"),
     ("report/groups.py", "100 * (of_seed[seed] - of_other_seed[seed])", "100 * (of_other_seed[seed] - of_seed[seed])"),
+    # What the report shows, and how sure it is
+    ("metrics/classification.py", "np.sqrt(share * (1 - share) / count)", "np.sqrt(share * (1 - share)) / count"),
+    ("experiment/measure.py", "shares(len(some), accuracy=row", "shares(len(data.x_test), accuracy=row"),
+    ("experiment/measure.py", "labeled[y[labeled] == c][:each]", "labeled[:each]"),
+    ("experiment/measure.py", "bar.update(min(batch, bar.total - bar.n))", "bar.update(1)"),
+    ("experiment/data.py", 'return "pixels" if plan.judge_steps else "none"', 'return "none"'),
+    ("experiment/data.py", "int((data.y_train[split.unlabeled] >= 0).sum())", "len(split.unlabeled)"),
+    ("experiment/drawing.py", "    if len(before):\n        seconds +=", "    if False:\n        seconds +="),
+    ("experiment/stages.py", "self.run.write_made_on(stage.name, machine())", "pass"),
+    ("experiment/stages.py", "else {name: measured}", "else {}"),
+    ("experiment/run.py", '("data", "evaluation", "generation"', '("data", "generation"'),
+    ("report/training.py", "return None if hidden is None else hidden == unlabeled", "return None"),
+    ("report/generation.py", "hidden < unlabeled", "hidden > unlabeled"),
+    ("report/classifier.py", "elif says > right", "elif says < right"),
+    ("report/fonts.py", "if needed <= letters(path):", "if True:"),
+    ("report/html.py", "={shlex.quote(value)}", "={value}"),
 )  # fmt: skip

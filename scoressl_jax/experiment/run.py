@@ -143,9 +143,11 @@ class Run:
         return read_or_empty(self.workdir / "made.json")
 
     def write_made(self, stage: str, sources: dict | None) -> None:
-        """Say what a stage was made from; None forgets it."""
-        made = {name: value for name, value in self.made.items() if name != stage}
+        """Say what a stage was made from; None forgets it, and where it was made."""
+        made, on = ({s: value for s, value in known.items() if s != stage} for known in (self.made, self.made_on))
         self._write(write_json, "made.json", made | ({} if sources is None else {stage: sources}))
+        if on != self.made_on:
+            self._write(write_json, "made_on.json", on)
 
     @property
     def made_on(self) -> dict:

@@ -21,8 +21,8 @@ def labelled(run):
         return ""
     names = run.names(int(labels.max()) + 1)
     run.write("figures/labeled.png", charts.class_grid(images, labels, names, COLUMNS))
-    of_each = "of each class" if len(np.unique(labels)) > 1 else f"({names[labels[0]]})"
-    caption = f"Some labelled images {of_each}: such labels are all that the classifier was told about the classes."
+    of_each = " of each class" if len(np.unique(labels)) == run.data.get("num_classes") else ""
+    caption = f"Some labelled images{of_each}: such labels are all that the classifier was told about the classes."
     return in_strips("labelled images of class", [images], labels, names, COLUMNS, caption, least=24)
 
 

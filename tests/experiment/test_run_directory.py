@@ -107,6 +107,18 @@ def test_what_each_stage_was_made_from(new):
     assert new.made == {"classifier": {"score": 25}}
 
 
+def test_where_each_stage_was_made(new):
+    assert new.made_on == {}
+    new.write_made_on("score", {"date": "2026-11-24"})
+    new.write_made_on("samples", {"date": "2026-11-25"})
+    new.write_made_on("score", {"date": "2026-11-26"})
+    assert Run(new.workdir).made_on == {"samples": {"date": "2026-11-25"}, "score": {"date": "2026-11-26"}}
+    new.write_made("samples", {"score": 20})
+    assert set(new.made_on) == {"samples", "score"}
+    new.write_made("samples", None)
+    assert set(new.made_on) == {"score"}, "what is forgotten was made nowhere"
+
+
 # Results
 
 
@@ -127,9 +139,9 @@ def test_measured_figures_are_forgotten_and_what_was_done_stays(new):
     }
     new.record(**done)
     new.record(
-        classifier={"accuracy": 0.5, "accuracy_by_noise": [], "ece": 0.1, "per_class": [], "f1": 0.5},
+        classifier={"accuracy": 0.5, "accuracy_standard_error": 0.1, "accuracy_by_noise": [], "ece": 0.1, "per_class": [], "f1": 0.5},
         samples={"class_agreement": 0.5, "judge_accuracy": 0.9, "nearest_distance": {}},
-        data={"name": "own"}, generation={"fid@4": 1.0}, likelihood={"bits_per_dim@4": 2.0}, score_error={"base": {}},
+        data={"name": "own"}, evaluation={"seconds": 1.0}, generation={"fid@4": 1.0}, likelihood={"bits_per_dim@4": 2.0}, score_error={"base": {}},
     )  # fmt: skip
     new.forget_measured()
     assert new.results == done

@@ -1,4 +1,4 @@
-"""Names in pictures: whatever letters they are written in, no two look the same, and none is a row of boxes."""
+"""Names in pictures: whatever letters they are written in, none is a row of boxes."""
 
 import numpy as np
 import pytest
