@@ -14,7 +14,7 @@ sde guidance
 models: layers convolution mlp ncsnpp wide_resnet resnet scaling inception
 data: dataset splits fingerprint augmentation randaugment digits npz pictures folder tfds image_sets pack
 losses: semi_supervised positive_unlabeled score_matching
-methods: graph score_ssl
+methods: graph baselines score_ssl
 sampling: loop langevin few_steps predictor_corrector ode inverse generate
 training: state step metrics checkpoints signals loop
 weights: fit score_sde inception
