@@ -78,6 +78,6 @@ def elkan_noto(g, c):
 
 
 def elkan_noto_weights(g, c):
-    """P(positive | x, unlabelled) = (1 - c) / c g / (1 - g), in [0, 1] (Elkan and Noto 2008): an unlabelled image counts
-    as positive with this weight and as negative with the rest."""
+    """P(positive | x, unlabelled) = (1 - c) / c g / (1 - g), in [0, 1] (Elkan and Noto 2008): an unlabelled image
+    counts as positive with this weight and as negative with the rest."""
     return jnp.clip((1 - c) / c * g / jnp.maximum(1 - g, 1e-12), 0, 1)
