@@ -113,10 +113,20 @@ def cell(values):
     return f"{statistics.mean(values):.3f}{spread}"
 
 
+def alone(runs, column):
+    """Of one run the standard error of its figure, in brackets, for a spread over seeds it is not; "" if not known."""
+    where = COLUMNS.get(column)
+    if len(runs) > 1 or where is None:
+        return ""
+    error = runs[0].results.get(where[0], {}).get(f"{where[1]}_standard_error")
+    return f" (± {error:.3f})" if error else ""
+
+
 def cells(groups):
     """{column: [text of each group]}."""
     fids = sorted({column for runs in groups for run in runs for column in fid(run.results)})
-    return {c: [cell([figure(run.results, c) for run in runs]) for runs in groups] for c in [*COLUMNS, *fids]}
+    text = lambda runs, column: cell([figure(run.results, column) for run in runs]) + alone(runs, column)  # noqa: E731
+    return {column: [text(runs, column) for runs in groups] for column in [*COLUMNS, *fids]}
 
 
 def markdown(groups):
@@ -124,6 +134,8 @@ def markdown(groups):
     lines = ["| run | seeds | " + " | ".join(columns) + " |", "|---" * (len(columns) + 2) + "|"]
     for runs, row in zip(groups, zip(*columns.values(), strict=True), strict=True):
         lines.append(f"| {runs[0].workdir.name} | {len(runs)} | " + " | ".join(row) + " |")
+    if any("(± " in text for row in columns.values() for text in row):
+        lines.append("\nIn brackets: of one run, the standard error of its number of images alone.")
     return "\n".join(lines)
 
 

@@ -33,6 +33,7 @@ TERMS = {  # logged name: (title, caption)
     "prior": ("class shares", "Shares of the classes among unlabelled images, as given against as predicted: it "
               "should settle, not drift."),
 }  # fmt: skip
+NO_TERMS = {"stage", "step", "time", "loss", "grad_norm", "accuracy", "accuracy_tau", "pseudo_rate", "pseudo_right"}
 GUESSES = "Share of unlabelled images with a confident guess for a label (pseudo-label)"
 
 
@@ -64,6 +65,12 @@ def guesses(run):
     return "classifier", "pseudo-labels", "Classifier: pseudo-labels", names, True, text
 
 
+def terms(run):
+    """What the classifier learns by, by the names under which it is logged: those that are known first."""
+    logged = {name for row in run.metrics if row["stage"] == "classifier" for name in row}
+    return [name for name in TERMS if name in logged] + sorted(logged - TERMS.keys() - NO_TERMS)
+
+
 def panel(run, stage, name, title, names, is_share, text):
     """A picture as HTML, "" where nothing was logged."""
     series = {label: curve(run, stage, logged) for logged, label in names.items()}
@@ -78,9 +85,13 @@ def training(run):
     """Losses and accuracy; everything else that was logged is folded up."""
     first = [panel(run, *which) for which in FIRST]
     rest = [panel(run, *guesses(run))]
-    for name, (title, text) in TERMS.items():
+    for name in terms(run):
+        title, text = TERMS.get(name, (name.replace("_", " "), "One of the things that the classifier learns by."))
         text = f"{text} Logged as {name}."
         rest.append(panel(run, "classifier", name, f"Classifier: {title}", {name: name}, False, text))
+    for stage in dict.fromkeys(row["stage"] for row in run.metrics if row["stage"] not in ("score", "classifier")):
+        title = f"{stage.replace('_', ' ').capitalize()}: loss"
+        rest.append(panel(run, stage, "loss", title, {"loss": "loss"}, False, f"Loss of the stage {stage}."))
     rest = [part for part in rest if part]
     shown = [part for part in first if part]
     more = details("More about training", side_by_side(rest)) if rest else ""

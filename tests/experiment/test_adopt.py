@@ -45,7 +45,8 @@ FINISHED = {"score": 20, "classifier": 20, "samples": 12, "judge": 4, "cas": 4, 
 
 def test_what_the_shared_run_holds(small_run):
     assert extents(small_run / "run") == FINISHED
-    assert results(small_run / "run").keys() == {"score", "classifier", "samples", "generation", "data"}
+    trained = {"score", "classifier", "samples", "judge", "cas"}
+    assert results(small_run / "run").keys() == {*trained, "evaluation", "generation", "data"}
     facts = json.loads((small_run / "run" / "data.json").read_text())
     assert facts["fingerprint"].keys() == set(ALL_DATA)
     told = {name: value for name, value in facts.items() if name not in ("class_names", "image_shape")}
@@ -180,7 +181,7 @@ def test_labels_added_train_a_classifier_afresh_above_the_same_score_network(own
     assert_equal(Run(kept).samples, Run(first).samples)
     for name in ("config.json", "data.json", "labels.json", "results.json", "report.html"):
         assert (kept / name).read_bytes() == (first / name).read_bytes(), name
-    assert results(own.workdir).keys() == {"score", "classifier"}
+    assert results(own.workdir).keys() == {"score", "classifier", "judge"}
     assert results(own.workdir)["score"] == results(first)["score"]
     assert results(own.workdir)["classifier"].keys() == {"kind", "parameters", "steps", "loss", "seconds"}
     assert Run(own.workdir).made.keys() == {"score", "judge", "classifier"}
@@ -214,7 +215,7 @@ def test_stopped_before_the_new_classifier_is_trained_nothing_old_is_shown(own, 
 
     monkeypatch.setattr(Run, "train", stopped)
     assert command(own.workdir, "--config.data.num_labels=45", "--mode=train_classifier", path=own.path) == 75
-    assert results(own.workdir).keys() == {"score"}
+    assert results(own.workdir).keys() == {"score", "judge"}
     assert Run(own.workdir).data["num_labeled"] == 45
     assert Run(own.workdir / "replaced-1").data["num_labeled"] == 30
 

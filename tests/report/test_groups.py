@@ -108,6 +108,15 @@ def test_every_column_is_its_figure():
         "precision": 0.6, "recall": 0.3, "CAS": 0.8, "minutes": 3.0,
     }  # fmt: skip
     assert figure({}, "accuracy") is None
+
+
+def test_one_run_has_the_standard_error_of_its_images():
+    block = {"classifier": {"accuracy": 0.9, "accuracy_standard_error": 0.0158, "f1": 0.5}}
+    groups = grouped([run("a", config(0), **block), run("b", config(scale=2.0), **block), run("c", config(1), **block)])
+    assert cells(groups)["accuracy"] == ["0.900 ± 0.000", "0.900 (± 0.016)"]
+    assert cells(groups)["F1"] == ["0.500 ± 0.000", "0.500"]
+    assert markdown(groups).endswith("|\n\nIn brackets: of one run, the standard error of its number of images alone.")
+    assert "brackets" not in markdown(groups[:1])
     assert figure(RESULTS, "FID@500 by pixels") == 2.0
 
 

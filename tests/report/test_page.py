@@ -298,6 +298,17 @@ def test_loss_and_accuracy_come_first_and_the_lines_are_explained(whole):
         assert name not in first
 
 
+def test_what_the_page_has_no_words_for_is_shown_by_its_name(tmp_path):
+    write_json(tmp_path / "config.json", make_config())
+    rows = [{"stage": "classifier", "step": step, "loss": 1.0, "grad_norm": 2.0, "new_term": 3.0} for step in (1, 2)]
+    rows += [{"stage": "new_stage", "step": step, "loss": 1.0} for step in (1, 2)]
+    write_text(tmp_path / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    page = page_of(tmp_path)
+    assert len(page.pictures["training"]) == 3
+    assert "Logged as new_term." in page.folded["training"]
+    assert "Loss of the stage new_stage." in page.folded["training"]
+
+
 @pytest.mark.parametrize(
     ("hidden", "right", "drawn"),
     [(1337, 0.0, True), (1337, 0.4, True), (0, 0.0, False), (700, 0.4, False), (None, 0.0, False), (None, 0.4, True)],

@@ -205,7 +205,7 @@ def training(run):
         [
             ("score", *(run.result("score", key) for key in ("seconds", "steps", "networks", "parameters"))),
             ("classifier", *(run.result("classifier", key) for key in ("seconds", "steps", "runs", "parameters"))),
-            ("samples", run.result("samples", "seconds"), "", "", ""),
+            *((stage, run.result(stage, "seconds"), "", "", "") for stage in ("samples", "evaluation")),
         ],
     )
     return side_by_side(parts) + cost + "".join(map(paragraph, machines(run))) if parts else ""

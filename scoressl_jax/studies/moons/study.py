@@ -127,6 +127,7 @@ def sample(work):
 
 
 def evaluate(work):
+    started = time.perf_counter()
     fields, study, drawn = score_fields(work), work.experiment, work.run.samples
     published = oracle(study.at, study.points, study.labels, work.config.evaluation.sigma, PUBLISHED_EPS)
     oracles = {"exact": (study.posterior, study.prior), "published": published}
@@ -135,7 +136,7 @@ def evaluate(work):
         for method, c in itertools.product(METHODS, jobs.CLASSES):
             errors[method][str(c)] |= sample_measures(study, drawn, method, c)
     work.run.record_data()
-    work.run.record(score_error=errors)
+    work.run.record(score_error=errors, evaluation={"seconds": round(time.perf_counter() - started, 1)})
     work.run.write_arrays("score_fields", **fields)
 
 
