@@ -11,16 +11,16 @@ HOUSE = """
 errors files
 devices
 sde guidance
-models: layers convolution mlp ncsnpp wide_resnet resnet scaling inception
+models: layers convolution mlp ncsnpp wide_resnet clean_resnet resnet scaling inception
 data: dataset splits fingerprint augmentation randaugment digits npz pictures folder tfds image_sets pack
 losses: semi_supervised positive_unlabeled score_matching
-methods: graph baselines score_ssl
+methods: graph baselines score_ssl learner supervised pi_model pseudo_label mean_teacher mixmatch fixmatch laplacenet table
 sampling: loop langevin few_steps predictor_corrector ode inverse generate
 training: state step metrics checkpoints signals loop
 weights: fit score_sde inception
 metrics: samples classification frechet kernel inception_score manifold generation likelihood score_error inception features
 report: html fonts charts snapshot generation results classifier training times samples page groups compare
-experiment: progress fields process networks training objective samplers data machine run config recipes build jobs judge init_from class_prior stages adopt measure estimate drawing images
+experiment: progress fields process networks training teacher objective samplers data machine run config recipes build jobs judge init_from class_prior stages adopt measure estimate drawing images
 studies.moons: points relu networks config jobs charts page torch_loop study
 studies: kinds
 api

@@ -8,7 +8,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from scoressl_jax.errors import UserError
-from scoressl_jax.experiment import data, networks, objective, process, samplers, training
+from scoressl_jax.experiment import data, networks, objective, process, samplers, teacher, training
 from scoressl_jax.experiment.fields import (
     FRACTION,
     NOT_NEGATIVE,
@@ -64,6 +64,7 @@ FIELDS = dict(
         likelihood_weighting=Field(False, "weigh noise levels by g(t)^2"),
         random_flip=Field(False, "mirror images at random"),
     ),
+    teacher=teacher.FIELDS,
     classifier=dict(
         init_from=Field("", "begin training with the weights of another run's classifier: run:DIR"),
         **networks.CLASSIFIER_FIELDS,
@@ -87,6 +88,7 @@ CHOICES = {
     "data.name": data.SOURCES,
     "sde.name": process.PROCESSES,
     "score.network": networks.SCORE_NETWORKS,
+    **teacher.CHOICES,
     "classifier.network": networks.CLASSIFIER_NETWORKS,
     "sampling.sampler": samplers.SAMPLERS,
     "sampling.task": samplers.TASKS,
@@ -107,6 +109,7 @@ def validate(config: ConfigDict, known: dict | None = None) -> None:
     process.check(config)
     networks.check(config)
     data.check(config)
+    teacher.check(config)
     objective.check(config)
     samplers.check(config.sampling)
     check_generation(config)

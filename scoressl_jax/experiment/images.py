@@ -1,18 +1,18 @@
 """Studies of images: the table of their stages."""
 
-
 import numpy as np
+from scipy.special import softmax
 
-from scoressl_jax.experiment import estimate, samplers
+from scoressl_jax.experiment import estimate, samplers, teacher
 from scoressl_jax.experiment.build import build, open_experiment
 from scoressl_jax.experiment.class_prior import class_prior, estimate_prior, positive_job
 from scoressl_jax.experiment.config import CHOICES, FIELDS
 from scoressl_jax.experiment.data import is_estimated
 from scoressl_jax.experiment.drawing import drawn, guides, sample, wanted, write_pngs
 from scoressl_jax.experiment.init_from import classifier_weights, score_weights
-from scoressl_jax.experiment.jobs import changes_of, classifier_job, score_job
+from scoressl_jax.experiment.jobs import changes_of, classifier_job, score_job, teacher_job
 from scoressl_jax.experiment.judge import can_judge, judge_job, measuring_job
-from scoressl_jax.experiment.measure import evaluate, has_features
+from scoressl_jax.experiment.measure import evaluate, has_features, shares
 from scoressl_jax.experiment.run import parameter_count
 from scoressl_jax.experiment.stages import Kind, Stage, trained
 from scoressl_jax.experiment.training import optimizer_of
@@ -53,12 +53,41 @@ def train_score(work) -> None:
     work.run.record(score={"parameters": count, "steps": weights.step, "init_from": source})
 
 
+# The teacher
+
+
+def has_teacher(config) -> bool:
+    return config.teacher.method != teacher.NONE
+
+
+def label(work) -> None:
+    """Make teacher.npz: the teacher's probabilities for every training image, and what it takes to ask it again."""
+    found = teacher.trained(work)
+    probabilities = softmax(found.outputs(work.experiment.dataset.x_train)["logits"], axis=-1)
+    block = {}
+    hidden = work.experiment.split.unlabeled[work.experiment.dataset.y_train[work.experiment.split.unlabeled] >= 0]
+    if len(hidden):  # only to measure: training never sees them
+        right = probabilities[hidden].argmax(-1) == work.experiment.dataset.y_train[hidden]
+        block = shares(len(hidden), unlabeled_accuracy=float(right.mean()))
+    work.run.record(teacher=block)
+    work.run.write_arrays("teacher", probabilities=probabilities, **teacher.flat_statistics(found.statistics))
+
+
+def taught(work):
+    """The teacher's labels `[N, C]` of all training images; before there are any, as in --mode=check, even ones."""
+    if not has_teacher(work.config):
+        return None
+    count, classes = len(work.experiment.dataset.x_train), work.experiment.num_classes
+    p = work.run.arrays("teacher").get("probabilities", np.full((count, classes), 1 / classes, np.float32))
+    return np.eye(classes, dtype=np.float32)[p.argmax(-1)] if work.config.teacher.hard else p
+
+
 # The classifier
 
 
 def make_classifier_job(work):
     start = classifier_weights(work.experiment) if work.config.classifier.init_from else None
-    return classifier_job(work.experiment, work.params("score"), class_prior(work), start)
+    return classifier_job(work.experiment, work.params("score"), class_prior(work), start, taught(work))
 
 
 # What measures
@@ -116,6 +145,28 @@ STAGES = (
         reads=(*SHARED, "score"),
         data=("images",),
     ),
+    trained(
+        "teacher",
+        mode="train_teacher",
+        job=lambda work: teacher_job(work.experiment),
+        block=lambda work, measured: {"teacher": {"method": work.config.teacher.method, **measured}},
+        steps=lambda config: config.teacher.steps,
+        schedule=lambda config: config.teacher.schedule,
+        applies=lambda work: has_teacher(work.config),
+        grows="teacher.steps",
+        reads=("seed", "dtype", "regime", *(f"teacher.{name}" for name in teacher.FIELDS if name != "hard")),
+        data=("images", "labels"),
+    ),
+    Stage(
+        name="labels",
+        mode="train_teacher",
+        run=label,
+        needs=lambda config: ("teacher",),
+        applies=lambda work: has_teacher(work.config),
+        makes=("teacher.npz",),
+        extent=lambda run: int("probabilities" in run.arrays("teacher")),
+        renewed=True,
+    ),
     half_of_prior(0),
     half_of_prior(1),
     Stage(
@@ -135,8 +186,12 @@ STAGES = (
         steps=lambda config: config.classifier.steps,
         schedule=lambda config: config.classifier.schedule,
         grows="classifier.steps",
-        needs=lambda config: ("score", *(("class_prior",) if is_estimated(config) else ())),
-        reads=(*SHARED, "regime", "classifier", "data.class_prior"),
+        needs=lambda config: (
+            "score",
+            *(("class_prior",) if is_estimated(config) else ()),
+            *(("labels",) if has_teacher(config) else ()),
+        ),
+        reads=(*SHARED, "regime", "classifier", "data.class_prior", "teacher.method", "teacher.hard"),
         data=("images", "labels"),
     ),
     Stage(

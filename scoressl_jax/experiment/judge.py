@@ -20,7 +20,7 @@ from scoressl_jax.losses.semi_supervised import cross_entropy
 from scoressl_jax.models.wide_resnet import WideResNet
 from scoressl_jax.training.loop import Job
 
-OPTIMISATION = dict(weight_decay=1e-2, warmup=50, clip=1.0, schedule="cosine", ema=0.99)
+OPTIMISATION = dict(optimizer="adamw", weight_decay=1e-2, warmup=50, clip=1.0, schedule="cosine", ema=0.99)
 LOG_SIGMA = np.log(0.2)  # what every judge is told, always: its network has an input for the noise level
 
 

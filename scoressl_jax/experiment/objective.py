@@ -2,7 +2,8 @@
 
 from scoressl_jax.errors import UserError
 from scoressl_jax.experiment.fields import FRACTION, NOT_NEGATIVE, Field, one_of
-from scoressl_jax.methods.score_ssl import UNLABELED_TERMS, Objective
+from scoressl_jax.experiment.teacher import NONE
+from scoressl_jax.methods.score_ssl import TAUGHT_TERMS, UNLABELED_TERMS, Objective
 
 TERMS = dict(
     ce=Field(1.0, "cross-entropy of labelled images at a random t", NOT_NEGATIVE),
@@ -12,6 +13,10 @@ TERMS = dict(
     pseudo_dlsm=Field(0.0, "denoising likelihood score matching of the same images", NOT_NEGATIVE),
     denoising=Field(0.0, "consistency of features at x_t and its denoised image", NOT_NEGATIVE),
     temporal=Field(50.0, "consistency of features at two noise levels", NOT_NEGATIVE),
+    taught=Field(
+        1.0, "teacher: cross-entropy at t of unlabelled images with its labels, in place of pseudo", NOT_NEGATIVE
+    ),
+    taught_tau=Field(1.0, "the same at tau", NOT_NEGATIVE),
     prior=Field(0.0, "pu: class prior against the mean prediction at tau", NOT_NEGATIVE),
 )
 FIELDS = dict(
@@ -29,16 +34,22 @@ FIELDS = dict(
 )
 
 
+def weights_of(config) -> dict:
+    """{term: weight} of those that the run has: the teacher's labels, where there is one, in place of pseudo-labels."""
+    left_out = TAUGHT_TERMS if config.teacher.method == NONE else ("pseudo",)
+    return {name: weight for name, weight in config.classifier.terms.items() if name not in left_out}
+
+
 def check(config) -> None:
-    terms = config.classifier.terms
+    terms = weights_of(config)
     if not any(terms[name] for name in terms):
         raise UserError("every weight in config.classifier.terms is 0: give at least ce a weight")
-    if config.regime == "supervised" and any(terms[name] for name in UNLABELED_TERMS):
-        used = [name for name in UNLABELED_TERMS if terms[name]]
+    if config.regime == "supervised" and any(terms.get(name) for name in UNLABELED_TERMS):
+        used = [name for name in UNLABELED_TERMS if terms.get(name)]
         raise UserError(
             f"regime supervised has no unlabelled images, but config.classifier.terms weighs {used}: set them to 0"
         )
-    if terms.prior and config.regime != "pu":
+    if terms["prior"] and config.regime != "pu":
         raise UserError("config.classifier.terms.prior is for regime pu: set it to 0")
 
 
@@ -47,7 +58,7 @@ def build_objective(config, sde, class_prior: float | None = None) -> Objective:
     c = config.classifier
     return Objective(
         sde=sde,
-        weights=dict(c.terms),
+        weights=weights_of(config),
         times=c.times,
         tau=c.tau,
         threshold=c.threshold,

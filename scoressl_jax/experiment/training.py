@@ -3,7 +3,8 @@
 from scoressl_jax.experiment.fields import BELOW_ONE, NOT_NEGATIVE, POSITIVE, Field, one_of
 from scoressl_jax.training.state import make_optimizer
 
-SCHEDULES = ("constant", "cosine")
+SCHEDULES = ("constant", "cosine", "cosine_7_16")  # the last is FixMatch's: the rate ends at a fifth of what it was
+OPTIMIZERS = ("adamw", "sgd")
 
 
 def loop_fields(steps_per_call: int = 20, checkpoint_every: int = 100) -> dict:
@@ -22,8 +23,9 @@ def fields(**defaults) -> dict:
     declared = dict(
         batch_size=Field(64, "images a step; classifier: labelled ones", POSITIVE, per_device=True),
         steps=Field(1000, "updates", POSITIVE),
-        learning_rate=Field(1e-3, "of AdamW", POSITIVE),
-        weight_decay=Field(0.0, "of AdamW", NOT_NEGATIVE),
+        optimizer=Field("adamw", "adamw, or sgd with Nesterov momentum .9", one_of(*OPTIMIZERS)),
+        learning_rate=Field(1e-3, "of the optimiser", POSITIVE),
+        weight_decay=Field(0.0, "of the optimiser", NOT_NEGATIVE),
         warmup=Field(50, "updates over which the learning rate rises", NOT_NEGATIVE),
         clip=Field(1.0, "global norm that gradients are cut to", POSITIVE),
         schedule=Field("cosine", "of the learning rate after the warm-up", one_of(*SCHEDULES)),
@@ -45,4 +47,5 @@ def optimizer_of(stage):
         clip=stage.clip,
         schedule=stage.schedule,
         steps=stage.steps,
+        optimizer=stage.optimizer,
     )

@@ -10,6 +10,10 @@
     denoising  consistency of features at x_t and at its denoised image      (Score-SSL)
     temporal   consistency of features at t and at t + delta(t)              (both)
     prior      class prior against the average prediction at tau             (both, positive-unlabelled data)
+    taught     cross-entropy at t of unlabelled images with a teacher's probabilities
+    taught_tau the same at tau
+
+Where there is a teacher, the labels of pseudo and pseudo_dlsm are its most probable ones, all of them.
 """
 
 from dataclasses import dataclass, field
@@ -21,10 +25,16 @@ import numpy as np
 from scoressl_jax.guidance import denoised
 from scoressl_jax.losses.positive_unlabeled import prior_cross_entropy
 from scoressl_jax.losses.score_matching import denoising_likelihood_score_matching, likelihood_score, sample_times
-from scoressl_jax.losses.semi_supervised import consistency, cross_entropy, pseudo_labels
+from scoressl_jax.losses.semi_supervised import (
+    consistency,
+    cross_entropy,
+    pseudo_labels,
+    soft_cross_entropy,
+)
 from scoressl_jax.sde import expand
 
-UNLABELED_TERMS = ("pseudo", "pseudo_dlsm", "denoising", "temporal", "prior")
+TAUGHT_TERMS = ("taught", "taught_tau")
+UNLABELED_TERMS = ("pseudo", "pseudo_dlsm", "denoising", "temporal", "prior", *TAUGHT_TERMS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +57,8 @@ class Objective:
         return any(self.weights.get(term, 0) for term in terms)
 
     def __call__(self, classifier_fn, score_fn, batch, key, classifier_at_tau=None):
-        """Loss and logs of one batch: `x`, `y` labelled; with unlabelled terms `x_u`, and `y_u` for logs alone.
+        """Loss and logs of one batch: `x`, `y` labelled; with unlabelled terms `x_u`, and `y_u` for logs alone; where
+        there is a teacher, `taught [U, C]`, its probabilities for x_u.
 
         Every view of every image goes through the classifier in one batch, and those that DLSM compares in a second;
         those at tau in one of their own where `classifier_at_tau`, a cheaper form of the same classifier, is given.
@@ -55,7 +66,7 @@ class Objective:
         key_l, key_u = jax.random.split(key)
         views, noises = self._labeled_views(batch["x"], key_l)
         if self.wants(*UNLABELED_TERMS):
-            more, noises["u_t"] = self._unlabeled_views(batch["x_u"], key_u)
+            more, noises["u_t"] = self._unlabeled_views(batch["x_u"], key_u, "taught" in batch)
             views |= more
         compared = [name for name in ("l_t", "u_t") if name in views]
         scores = {}
@@ -71,7 +82,9 @@ class Objective:
         outputs = over_views(classifier_fn, {n: v for n, v in views.items() if n not in (*with_grad, *at_tau)})
         outputs |= over_views(classifier_at_tau, {n: views[n] for n in at_tau})
         labels, mask = {"l_t": batch["y"]}, None
-        if "u_tau" in outputs:
+        if "taught" in batch:
+            labels["u_t"], mask = batch["taught"].argmax(-1), jnp.ones(len(batch["x_u"]))
+        elif "u_tau" in outputs:
             labels["u_t"], mask = pseudo_labels(outputs["u_tau"][0], self.threshold)
         grads = {}
         if with_grad:
@@ -80,7 +93,8 @@ class Objective:
             grads = {name: output[2] for name, output in more.items()}
 
         dlsm = {n: self._dlsm(grads[n], scores[n], views[n][1], noises[n]) for n in grads}
-        terms, logs = self._terms(outputs, labels, mask, dlsm), self._logs(outputs, labels, mask, batch)
+        terms = self._terms(outputs, labels, mask, dlsm) | self._taught(outputs, batch)
+        logs = self._logs(outputs, labels, mask, batch)
         loss = sum(self.weights[name] * term for name, term in terms.items() if self.wants(name))
         return loss, {name: term for name, term in terms.items() if self.wants(name) or name == "ce"} | logs
 
@@ -101,12 +115,12 @@ class Objective:
             views["l_tau"] = self._at_tau(x, key_tau)
         return views, {"l_t": z}
 
-    def _unlabeled_views(self, x, key):
+    def _unlabeled_views(self, x, key, taught):
         """`{"u_t": (x_t, t), "u_tau": ..., "u_later": ...}` and the noise of x_t."""
         key_t, key_tau, key_delta = jax.random.split(key, 3)
         t, z = self._noise(x, key_t)
         views = {"u_t": (self.sde.perturb(x, t, z), t)}
-        if self.wants("pseudo", "pseudo_dlsm", "prior"):
+        if self.wants("prior", "taught_tau") or (self.wants("pseudo", "pseudo_dlsm") and not taught):
             views["u_tau"] = self._at_tau(x, key_tau)
         if self.wants("temporal"):
             later = self.sde.later_time(t, self.temporal_delta)
@@ -138,6 +152,12 @@ class Objective:
         if "u_later" in outputs:
             terms["temporal"] = consistency(features["u_t"], features["u_later"])
         return terms
+
+    def _taught(self, outputs, batch):
+        at = {"taught": "u_t", "taught_tau": "u_tau"}
+        return {
+            term: soft_cross_entropy(outputs[view][0], batch["taught"]) for term, view in at.items() if self.wants(term)
+        }
 
     def _logs(self, outputs, labels, mask, batch):
         logs = {"accuracy": (outputs["l_t"][0].argmax(-1) == batch["y"]).mean()}

@@ -33,6 +33,8 @@ class Job:
     max_rollbacks: int
     remedy: str  # what helps where it diverges, in the words of who made the job
     measure: object = None  # (ema_params, frozen) -> {name: scalar}, logged with the last step of each call
+    between: object = None  # (state, arrays) -> state, before each of the steps `rounds`, counted from 0
+    rounds: tuple = ()
 
     def indices(self, state_step, attempt, count):
         """Index arrays `[steps_per_call, batch]` for a call of `count` steps, the rest zero."""
@@ -76,8 +78,11 @@ def train(job, workdir, stop):
         with progress_bar(job, step) as bar:
             bar.set_postfix_str("compiling")
             while step < job.steps:
+                if step in job.rounds:
+                    state = jax.device_put(job.between(state, arrays), sharding)
                 until_checkpoint = job.checkpoint_every - step % job.checkpoint_every
-                count = min(job.steps_per_call, until_checkpoint, job.steps - step)
+                until_round = min((n - step for n in job.rounds if n > step), default=job.steps)
+                count = min(job.steps_per_call, until_checkpoint, until_round, job.steps - step)
                 indices = job.indices(step, attempt, count)
                 key = jax.random.fold_in(jax.random.key(job.seed), attempt)
                 state, logs = run(state, arrays, frozen, indices, count, key)

@@ -3,6 +3,9 @@
     loss_fn(params, frozen, batch, key) -> (loss, {name: scalar})
     make_batch(arrays, indices, key) -> batch
 
+A loss that looks at the state, at its averages or at its memory, is given (frozen, state) for `frozen`, and logs what
+the state's memory becomes under "memory".
+
 `arrays` (images as uint8, labels) and `frozen` (parameters that are not trained) live on the device and are passed
 in, never compiled in. The batch of step n follows from (seed, n) alone: its indices from `batch_indices`, its noise
 from fold_in(key, n).
@@ -66,21 +69,23 @@ def grads_of_runs(loss_fn):
     return grads
 
 
-def make_update(loss_fn, make_batch, optimizer, ema_decay, grads_of=grads_of):
+def make_update(loss_fn, make_batch, optimizer, ema_decay, grads_of=grads_of, sees_state=False):
     """One update: `(state, arrays, frozen, indices, key) -> (state, logs)`; grads_of_runs makes it several runs'."""
     grads_fn = grads_of(loss_fn)
 
     def update(state, arrays, frozen, indices, key):
         key_batch, key_loss = jax.random.split(jax.random.fold_in(key, state.step))
         batch = make_batch(arrays, indices, key_batch)
-        (loss, logs), grads = grads_fn(state.params, frozen, batch, key_loss)
+        given = (frozen, state) if sees_state else frozen
+        (loss, logs), grads = grads_fn(state.params, given, batch, key_loss)
         changes, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, changes)
         # EMA with warm-up: without it, short runs average in the initial weights for most of their length.
         decay = jnp.minimum(ema_decay, (1 + state.step) / (10 + state.step))
         ema_params = jax.tree.map(lambda e, p: e + (1 - decay) * (p - e), state.ema_params, params)
         norms = {"grad_norm": optax.tree.norm(grads), "param_norm": optax.tree.norm(params)}
-        new = state.replace(step=state.step + 1, params=params, ema_params=ema_params, opt_state=opt_state)
+        memory = {"memory": logs.pop("memory")} if sees_state else {}
+        new = state.replace(step=state.step + 1, params=params, ema_params=ema_params, opt_state=opt_state, **memory)
         return new, {"loss": loss, **logs, **norms}
 
     return update

@@ -1,5 +1,6 @@
 """Defaults that hold together, every value that is refused, and which fields an option leaves unread."""
 
+import dataclasses
 import importlib.util
 import json
 from itertools import product
@@ -11,9 +12,11 @@ from ml_collections import ConfigDict
 from scoressl_jax.errors import UserError
 from scoressl_jax.experiment.config import CHOICES, FIELDS, config_of_run, default_config, validate
 from scoressl_jax.experiment.run import Run
+from scoressl_jax.experiment.teacher import ALL_METHODS
 from scoressl_jax.files import flat
 from scoressl_jax.studies.moons import config as moons
 
+METHODS = ("supervised", "pi_model", "pseudo_label", "mean_teacher", "mixmatch", "fixmatch", "laplacenet")
 NAMES = {
     "regime": ("supervised", "ssl", "pu"),
     "dtype": ("float32", "bfloat16"),
@@ -23,12 +26,14 @@ NAMES = {
     "score.scaling": ("gaussian", "sigma", "time", "index"),
     "score.pyramid": ("residual", "skip", "none"),
     "score.times": ("stratified", "uniform"),
-    "score.schedule": ("constant", "cosine"),
+    **{f"{stage}.schedule": ("constant", "cosine", "cosine_7_16") for stage in ("score", "teacher", "classifier")},
+    **{f"{stage}.optimizer": ("adamw", "sgd") for stage in ("score", "teacher", "classifier")},
+    "teacher.method": ("none", *METHODS),
+    "teacher.strong": ("affine", "rand_augment"),
     "classifier.kind": ("noisy", "denoising_assisted"),
     "classifier.network": ("wide_resnet", "resnet", "mlp"),
     "classifier.norm": ("group", "instance++"),
     "classifier.times": ("stratified", "uniform"),
-    "classifier.schedule": ("constant", "cosine"),
     "classifier.temporal_time": ("shifted", "same"),
     "classifier.temporal_noise": ("shared", "fresh"),
     "sampling.sampler": ("dpm_solver", "heun", "ddim", "predictor_corrector", "ode"),
@@ -53,6 +58,8 @@ POSITIVE = [
     *(f"evaluation.{n}" for n in ("batch_size", "judge_patch", "times", "curve_images", "likelihood_tolerance", "k")),
     *("evaluation.judge_widen", "evaluation.judge_learning_rate"),
     *("training.steps_per_call", "training.checkpoint_every"),
+    *(f"teacher.{n}" for n in ("batch_size", "unlabeled_batch_size", "steps", "learning_rate", "clip", "widen")),
+    *("teacher.patch", "teacher.operations"),
 ]
 NOT_NEGATIVE = [
     *("seed", "data.image_size", "data.num_labels", "data.split_seed", "data.num_positive"),
@@ -60,9 +67,22 @@ NOT_NEGATIVE = [
     *(f"classifier.terms.{n}" for n in ("ce", "ce_tau", "dlsm", "pseudo", "pseudo_dlsm", "denoising", "temporal")),
     *("sampling.corrector_steps", "sampling.scale", "training.max_rollbacks", "classifier.temporal_delta"),
     *(f"evaluation.{n}" for n in ("judge_steps", "judge_noise", "cas_steps", "likelihood_images")),
+    *("classifier.terms.taught", "classifier.terms.taught_tau"),
+    *("teacher.warmup", "teacher.weight_decay", "teacher.rotate"),
 ]
-BELOW_ONE = ["score.ema", "classifier.ema", "score.dropout", "classifier.random_affine"]
+SHARES = [f"teacher.{n}" for n in ("shift", "zoom", "shear", "move", "contrast", "brightness", "cutout")]
+HYPERPARAMETERS = {f"teacher.{m}.{f.name}": f for m in METHODS for f in dataclasses.fields(ALL_METHODS[m])}
+BELOW_ONE = ["score.ema", "teacher.ema", "classifier.ema", "score.dropout", "classifier.random_affine"]
 FRACTIONS = ["evaluation.accuracy_t", "evaluation.gradient_t", "classifier.tau", "classifier.threshold"]
+TEACHER = " ".join(
+    f"teacher.{name}"
+    for name in (
+        *("depth", "widen", "patch", "optimizer", "learning_rate", "weight_decay", "warmup", "clip", "schedule", "ema"),
+        *("batch_size", "steps", "flip", "strong", "operations", "cutout", "hard"),
+        *("rotate", "zoom", "shear", "move", "contrast", "brightness"),
+    )
+) + " classifier.terms.taught classifier.terms.taught_tau"  # fmt: skip
+UNLABELED = "teacher.unlabeled_batch_size teacher.shift"
 READ = {  # fields that an option reads and another of the same choice does not
     "regime": {
         **dict.fromkeys(("supervised", "ssl"), "data.num_labels data.labels_file"),
@@ -82,6 +102,18 @@ READ = {  # fields that an option reads and another of the same choice does not
         "ncsnpp": "score.width score.blocks score.dropout score.embedding score.multipliers score.attention "
         "score.patch score.fir score.pyramid",
         "mlp": "score.width score.blocks score.dropout score.embedding",
+    },
+    "teacher.method": {
+        "none": "classifier.terms.pseudo classifier.threshold",
+        "supervised": TEACHER,
+        **{
+            method: " ".join([TEACHER, UNLABELED, *(n for n in HYPERPARAMETERS if n.startswith(f"teacher.{method}."))])
+            for method in METHODS[1:]
+        },
+    },
+    "teacher.strong": {
+        "affine": "teacher.rotate teacher.zoom teacher.shear teacher.move teacher.contrast teacher.brightness",
+        "rand_augment": "teacher.operations",
     },
     "classifier.network": {
         "wide_resnet": "classifier.depth classifier.norm classifier.patch classifier.embedding classifier.widen",
@@ -104,8 +136,10 @@ READ = {  # fields that an option reads and another of the same choice does not
 
 
 def changed(**fields):
-    """The default with changes; double underscores stand for dots."""
+    """The default with changes; double underscores stand for dots. Fields of a teacher are of a run that has one."""
     config = default_config()
+    if any("teacher." in name or "taught" in name for name in fields):
+        config.teacher.method = "fixmatch"
     config.update_from_flattened_dict({name.replace("__", "."): value for name, value in fields.items()})
     return config
 
@@ -162,8 +196,8 @@ def test_runs_older_than_the_samplers_of_few_steps_had_another(tmp_path):
 
 
 def test_every_field_with_a_rule_is_tried_here():
-    tried = {*NAMES, *POSITIVE, *NOT_NEGATIVE, *BELOW_ONE, *FRACTIONS}
-    others = {"classifier.terms.prior", "sampling.steps", "sampling.eta", "evaluation.judge_depth"}
+    tried = {*NAMES, *POSITIVE, *NOT_NEGATIVE, *BELOW_ONE, *FRACTIONS, *SHARES, *HYPERPARAMETERS}
+    others = {"classifier.terms.prior", "sampling.steps", "sampling.eta", "evaluation.judge_depth", "teacher.depth"}
     others |= {"score.multipliers", "score.attention", "data.positive_classes", "data.background"}
     assert {name for name, field in flat(FIELDS) if field.allowed.words} == tried | others
 
@@ -175,6 +209,37 @@ def test_unknown_names(field):
     for name in NAMES[field]:
         assert name in message
     assert sorted(dict(flat(FIELDS))[field].allowed.names) == sorted(NAMES[field])
+
+
+@pytest.mark.parametrize("field", HYPERPARAMETERS)
+def test_hyperparameters_of_methods(field):
+    declared = HYPERPARAMETERS[field]
+    method, least, most = field.split(".")[1], declared.metadata["least"], declared.metadata["most"]
+    if isinstance(declared.default, bool):
+        return
+    assert least <= declared.default <= most
+    assert f"config.{field} is -1" in refused(teacher__method=method, **{field: type(declared.default)(-1)})
+    if most < 2:
+        assert f"config.{field} is 2.0: it must lie in" in refused(teacher__method=method, **{field: 2.0})
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_paper_s_preset_is_made_of_fields(method):
+    validate(changed(teacher__method=method, **{f"teacher.{n}": v for n, v in ALL_METHODS[method].PAPER.items()}))
+
+
+@pytest.mark.parametrize("field", SHARES)
+def test_shares(field):
+    for value in (-0.1, 1.1):
+        assert f"config.{field} is {value}: it must lie in [0, 1]" in refused(**{field: value})
+    validate(changed(**{field: 1.0}))
+
+
+@pytest.mark.parametrize("regime", ["supervised", "pu"])
+def test_a_teacher_is_of_its_regime(regime):
+    message = refused(regime=regime, data__positive_classes=("1",) if regime == "pu" else (), data__num_labels=0,
+                      teacher__method="fixmatch")  # fmt: skip
+    assert f"config.teacher.method fixmatch is not for config.regime {regime}: choose one of none" in message
 
 
 @pytest.mark.parametrize("field", POSITIVE)
@@ -322,7 +387,7 @@ def test_scalings_of_score_sde_belong_to_their_processes_and_networks():
 
 
 def test_terms():
-    off = {f"classifier__terms__{name}": 0.0 for name in default_config().classifier.terms}
+    off = {f"classifier__terms__{n}": 0.0 for n in default_config().classifier.terms if not n.startswith("taught")}
     assert "terms is 0" in refused(**off)
     message = refused(regime="supervised")
     assert "pseudo" in message
@@ -382,6 +447,7 @@ def test_inception_needs_its_weights(tmp_path):
     "field",
     [
         *("score.batch_size", "classifier.batch_size", "classifier.unlabeled_batch_size"),
+        *("teacher.batch_size", "teacher.unlabeled_batch_size"),
         *("sampling.batch_size", "evaluation.batch_size"),
     ],
 )

@@ -160,7 +160,7 @@ def test_a_field_of_another_option_is_refused_and_of_its_own_accepted(selector):
                 fields.check_ignored(config, FIELDS, {selector: options})
                 continue
             refused += 1
-            found = refusal(fields.check_ignored, config, FIELDS, CHOICES)
+            found = refusal(fields.check_ignored, config, FIELDS, {selector: options})
             assert found.startswith(f"config.{name} is {another(defaults[name].default)!r}, but config.{selector} ")
             assert f"config.{selector} {chosen} does not read it" in found
             assert f"leave it at {defaults[name].default!r}" in found
@@ -186,12 +186,12 @@ def test_batches_that_devices_share():
     shared = {name for name, field in flat(FIELDS) if field.per_device}
     assert shared == {
         "score.batch_size", "classifier.batch_size", "classifier.unlabeled_batch_size", "sampling.batch_size",
-        "evaluation.batch_size",
+        "evaluation.batch_size", "teacher.batch_size", "teacher.unlabeled_batch_size",
     }  # fmt: skip
     config = default_config()
     for size, name in enumerate(sorted(shared), 100):
         config.update_from_flattened_dict({name: size})
-    assert sorted(fields.batch_sizes(config, FIELDS)) == [100, 101, 102, 103, 104]
+    assert sorted(fields.batch_sizes(config, FIELDS)) == [100, 101, 102, 103, 104, 105, 106]
     of_moons = {name for name, field in flat(MOONS_FIELDS) if field.per_device}
     assert of_moons == {"score.batch_size", "classifier.batch_size", "sampling.count"}
 
