@@ -4,7 +4,7 @@ import importlib
 import sys
 
 from scoressl_jax import __version__
-from scoressl_jax.errors import UserError, exit_code_of, leave_at_signals
+from scoressl_jax.errors import UserError, exit_code_of, leave_at_signals, silence_threads
 
 # {command: (module in commands/, flags that go before its own, what it does)}. A module is imported when it is asked
 # for, so that the list is there at once.
@@ -41,6 +41,9 @@ def dispatch(argv: list) -> int:
     if name not in COMMANDS:
         raise UserError(f"there is no command {name!r}: choose one of {', '.join(COMMANDS)}")
     module, flags, _ = COMMANDS[name]
+    from scoressl_jax.devices import only_our_lines  # here, as it takes time
+
+    only_our_lines()
     try:
         return importlib.import_module(f"scoressl_jax.commands.{module}").main([*rest, *flags])
     except SystemExit as end:  # argparse's way to end after --help
@@ -55,6 +58,7 @@ def main(argv: list) -> int:
 def run() -> None:
     """The console command."""
     leave_at_signals()
+    silence_threads()
     sys.exit(main(sys.argv[1:]))
 
 

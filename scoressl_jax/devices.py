@@ -2,8 +2,10 @@
 
 import contextlib
 import ctypes
+import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -12,7 +14,8 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from scoressl_jax.errors import UserError
+from scoressl_jax.errors import UserError, one_line
+from scoressl_jax.files import check_writable, path_of
 
 # The mesh
 
@@ -82,6 +85,19 @@ def use_cores(batch_sizes: Sequence[int]) -> None:
             os.environ.setdefault("NPROC", str(2 * devices))
         if devices == cores and "multi_thread_eigen" not in flags:
             os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false"
+    check_devices()
+
+
+def check_devices() -> None:
+    """A UserError where jax finds none of the devices that it is told to use."""
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError) as error:  # the latter says nothing
+        asked, why = jax.config.jax_platforms, f" ({one_line(error)[:200]})" if str(error) else ""
+        raise UserError(
+            f"JAX_PLATFORMS is {asked!r}, but there is no such device here, or no jax for it{why}: unset it, set it to "
+            "cpu, or install what it needs (extras gpu and tpu)"
+        ) from None
 
 
 def distributed() -> bool:
@@ -104,13 +120,12 @@ def prepare_jax() -> None:
     JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID name a group of processes; JAX_DISTRIBUTED=1 lets
     jax find out by itself (Cloud TPU, SLURM).
     """
+    if jax.config.jax_disable_jit:
+        raise UserError("JAX_DISABLE_JIT is set, but nothing here runs without being compiled: unset it")
+    jax.config.update("jax_enable_x64", False)  # a run computes in config.dtype, whatever else is done on the machine
     keep_freed_memory()
-    absl.logging.set_verbosity(absl.logging.ERROR)  # orbax warns of a slow disk on stderr, where only our lines belong
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "scoressl_jax" / "xla"
-        jax.config.update("jax_compilation_cache_dir", str(cache))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    only_our_lines()
+    use_cache()
     if "JAX_COORDINATOR_ADDRESS" in os.environ:
         count, index = whole_number("JAX_NUM_PROCESSES", 1), whole_number("JAX_PROCESS_ID", 0)
         if index >= count:
@@ -118,3 +133,27 @@ def prepare_jax() -> None:
         jax.distributed.initialize(os.environ["JAX_COORDINATOR_ADDRESS"], count, index)
     elif os.environ.get("JAX_DISTRIBUTED") == "1":
         jax.distributed.initialize()
+
+
+def only_our_lines() -> None:
+    """Keep from stderr what libraries say there: orbax and its tasks of a slow disk, and of what they raise as well;
+    matplotlib and jax of a cache that they do without."""
+    absl.logging.set_verbosity(absl.logging.FATAL)
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")
+
+
+def use_cache() -> None:
+    """Keep compiled programs, where there is a place for them."""
+    own = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "scoressl_jax" / "xla"
+    folder = os.environ.get("JAX_COMPILATION_CACHE_DIR", str(own))
+    if folder and "://" not in folder:  # jax itself knows how to write to gs://
+        try:
+            folder = str(path_of(folder))
+            check_writable(Path(folder))
+        except (OSError, UserError):  # there is no home, or nothing can be written there
+            folder = None
+    jax.config.update("jax_compilation_cache_dir", folder or None)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)

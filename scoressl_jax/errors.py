@@ -1,5 +1,6 @@
 """The ways a command can end early, each with its exit code, and the one wrapper that turns them into a line."""
 
+import errno
 import os
 import signal
 import sys
@@ -21,9 +22,24 @@ class Diverged(Exception):
 
 
 class Interrupted(Exception):
-    """SIGTERM or SIGINT arrived; a checkpoint was written and the same command goes on from it."""
+    """A signal of STOPPING arrived; a checkpoint was written and the same command goes on from it."""
 
     exit_code = 75
+
+
+# Signals that ask for an end: of a scheduler or a person, and where a terminal closes or a cluster's time is nearly up.
+STOPPING = tuple(getattr(signal, n) for n in ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1") if hasattr(signal, n))
+FREE = "free some space there"
+WRITABLE = "name a place that can be read and written"
+# What the system refuses, no fault of ours: what helps.
+REFUSED = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), FREE),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), WRITABLE),
+    **dict.fromkeys((errno.EIO, errno.ESTALE), "see whether the disk is well"),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "allow more open files (ulimit -n 4096)"),
+    errno.EFBIG: "allow larger files (ulimit -f unlimited)",
+    errno.ENAMETOOLONG: "name a shorter path",
+}
 
 
 def one_line(error: object) -> str:
@@ -39,6 +55,12 @@ def workdir_of(argv: list) -> str:
         if flag in ("--workdir", "-workdir") and value:
             return value
     return "."
+
+
+def refusal(error: OSError, where: str) -> str:
+    """A line on what the system refused, and what helps; `where`: at which place, if it does not say."""
+    said = f"{error.filename or where}: {error.strerror or one_line(error)}: {REFUSED[error.errno]}"
+    return f"{one_line(said)}, then run the same command again"
 
 
 def exit_code_of(command: Callable[[list], int], argv: list) -> int:
@@ -58,7 +80,10 @@ def exit_code_of(command: Callable[[list], int], argv: list) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Interrupted.exit_code
     except Exception as error:
-        path, kept = Path(workdir_of(argv)) / "error.txt", "traceback in"
+        if isinstance(error, OSError) and error.errno in REFUSED:
+            print(f"scoressl_jax: {refusal(error, workdir_of(argv))}", file=sys.stderr)
+            return UserError.exit_code
+        path, kept = Path(os.path.expanduser(workdir_of(argv))) / "error.txt", "traceback in"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(traceback.format_exc())
@@ -71,6 +96,12 @@ def exit_code_of(command: Callable[[list], int], argv: list) -> int:
         return 1
 
 
+def stopping() -> list:
+    """The signals of STOPPING that are to be heard: under nohup, SIGHUP is not."""
+    hangup = getattr(signal, "SIGHUP", None)
+    return [n for n in STOPPING if n != hangup or signal.getsignal(n) is not signal.SIG_IGN]
+
+
 def leave_at_signals() -> None:
     """Until a run takes over, a signal ends the process at once: while it imports, nothing else is safe."""
 
@@ -78,5 +109,11 @@ def leave_at_signals() -> None:
         os.write(2, b"scoressl_jax: stopped where nothing is to be saved: run the same command again\n")
         os._exit(Interrupted.exit_code)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in stopping():
         signal.signal(number, leave)
+
+
+def silence_threads() -> None:
+    """In a process of ours: what cannot be raised is not printed either (tensorstore's threads find the main one gone
+    where the disk is full, which that has told)."""
+    sys.unraisablehook = lambda error: None

@@ -5,16 +5,24 @@
 
 import sys
 
-from scoressl_jax.errors import exit_code_of, leave_at_signals
+from scoressl_jax.errors import exit_code_of, leave_at_signals, silence_threads
 
 
 def main(argv: list) -> int:
     """Run the command line; returns the exit code."""
-    from scoressl_jax.commands.run import main as run  # what takes time to import comes after the signals
-
     return exit_code_of(run, argv)
+
+
+def run(argv: list) -> int:
+    from scoressl_jax.devices import only_our_lines  # what takes time to import comes after the signals
+
+    only_our_lines()
+    from scoressl_jax.commands.run import main
+
+    return main(argv)
 
 
 if __name__ == "__main__":
     leave_at_signals()
+    silence_threads()
     sys.exit(main(sys.argv[1:]))

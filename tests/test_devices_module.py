@@ -10,7 +10,16 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec
 
-from scoressl_jax.devices import batched, by_image, device_mesh, padded, replicated, usable_cores, whole_number
+from scoressl_jax.devices import (
+    batched,
+    by_image,
+    device_mesh,
+    padded,
+    prepare_jax,
+    replicated,
+    usable_cores,
+    whole_number,
+)
 from scoressl_jax.errors import UserError
 
 rng = np.random.default_rng(0)
@@ -140,6 +149,66 @@ def test_what_is_no_whole_number_is_named_with_its_variable(text, least, monkeyp
     said = str(error.value)
     assert said.startswith(f"JAX_PROCESS_ID is {text or ''!r}: ")
     assert said.endswith(f"it must be a whole number of {least} or more")
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """{name: value} of what prepare_jax sets."""
+    told = {}
+    monkeypatch.setattr("jax.config.update", told.__setitem__)
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    return told
+
+
+@pytest.mark.parametrize(
+    ("env", "folder"),
+    [
+        ({"HOME": "{tmp}"}, "{tmp}/.cache/scoressl_jax/xla"),
+        ({"HOME": "{tmp}", "XDG_CACHE_HOME": "{tmp}/x"}, "{tmp}/x/scoressl_jax/xla"),
+        ({"HOME": "{tmp}", "JAX_COMPILATION_CACHE_DIR": "{tmp}/own"}, "{tmp}/own"),
+        ({"HOME": "{tmp}", "JAX_COMPILATION_CACHE_DIR": "~/own"}, "{tmp}/own"),
+        ({"HOME": "/proc/nowhere"}, None),
+        ({"HOME": "{tmp}", "JAX_COMPILATION_CACHE_DIR": "/proc/nowhere"}, None),
+        ({"HOME": "{tmp}", "JAX_COMPILATION_CACHE_DIR": ""}, None),
+        ({"HOME": "{tmp}", "JAX_COMPILATION_CACHE_DIR": "gs://bucket/cache"}, "gs://bucket/cache"),
+    ],
+)
+def test_compiled_programs_are_kept_where_there_is_a_place_for_them(env, folder, asked, monkeypatch, tmp_path):
+    for name, value in env.items():
+        monkeypatch.setenv(name, value.format(tmp=tmp_path))
+    prepare_jax()
+    assert asked["jax_compilation_cache_dir"] == (folder and folder.format(tmp=tmp_path))
+
+
+def test_without_a_home_nothing_is_kept_and_nothing_made(asked, monkeypatch, tmp_path):
+    """As of a user whom the system does not know, in a container."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)
+    prepare_jax()
+    assert asked["jax_compilation_cache_dir"] is None
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_computes_in_its_own_precision_and_compiled(asked, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    prepare_jax()
+    assert asked["jax_enable_x64"] is False
+    with jax.disable_jit(), pytest.raises(UserError, match="JAX_DISABLE_JIT is set, .*: unset it"):
+        prepare_jax()
+
+
+@pytest.mark.parametrize("platform", ["cuda", "tpu", "nonsense"])
+def test_devices_that_are_not_there(platform):
+    program = "from scoressl_jax.devices import use_cores; use_cores([4])"
+    env = {**os.environ, "JAX_PLATFORMS": platform, "XLA_FLAGS": ""}
+    done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, timeout=300)
+    if done.returncode == 0:
+        pytest.skip(f"there is a {platform}")
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith(f"scoressl_jax.errors.UserError: JAX_PLATFORMS is '{platform}', but there is no such device")
+    assert last.endswith("unset it, set it to cpu, or install what it needs (extras gpu and tpu)")
 
 
 IMPORTS = """

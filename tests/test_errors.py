@@ -1,12 +1,13 @@
 """Every way in which a command ends is an exit code, and every early one a line on stderr."""
 
-import signal
+import errno
+import os
 import subprocess
 import sys
 
 import pytest
 
-from scoressl_jax.errors import Diverged, Interrupted, UserError, exit_code_of, one_line, workdir_of
+from scoressl_jax.errors import STOPPING, Diverged, Interrupted, UserError, exit_code_of, one_line, workdir_of
 
 
 def ends_with(error):
@@ -92,12 +93,39 @@ def test_where_no_traceback_can_be_kept_the_line_does_not_say_that_one_is(tmp_pa
     assert (tmp_path / "file").read_text() == "no folder"
 
 
+@pytest.mark.parametrize(
+    ("code", "remedy"),
+    [
+        (errno.ENOSPC, "free some space there"),
+        (errno.EDQUOT, "free some space there"),
+        (errno.EROFS, "name a place that can be read and written"),
+        (errno.EACCES, "name a place that can be read and written"),
+        (errno.EIO, "see whether the disk is well"),
+        (errno.EMFILE, "allow more open files (ulimit -n 4096)"),
+        (errno.ENAMETOOLONG, "name a shorter path"),
+    ],
+)
+def test_what_the_system_refuses_is_no_fault_of_ours(code, remedy, tmp_path, capfd):
+    """The line names the path, or the run where the system does not say which; no traceback is kept."""
+    words = os.strerror(code)
+    for filename, named in (("/some/file", "/some/file"), (None, str(tmp_path))):
+        error = OSError(code, words, filename) if filename else OSError(code, words)
+        assert exit_code_of(ends_with(error), [f"--workdir={tmp_path}"]) == 2
+        assert line_of(capfd) == f"scoressl_jax: {named}: {words}: {remedy}, then run the same command again"
+    assert not list(tmp_path.iterdir())
+
+
+def test_another_error_of_the_system_is_a_fault_of_ours(tmp_path, capfd):
+    assert exit_code_of(ends_with(FileNotFoundError(errno.ENOENT, "No such file", "x")), [f"--workdir={tmp_path}"]) == 1
+    assert "a fault of ours, FileNotFoundError" in line_of(capfd)
+
+
 def test_the_text_on_one_line():
     assert one_line("  a\n b\t\tc \r\n") == "a b c"
     assert one_line(UserError("a\n\nb")) == "a b"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+@pytest.mark.parametrize("number", STOPPING, ids=lambda number: number.name)
 def test_before_a_run_takes_over_a_signal_ends_the_process_at_once(number):
     program = (
         "import os; from scoressl_jax.errors import leave_at_signals; leave_at_signals(); "

@@ -1,12 +1,24 @@
-"""Whole files or nothing."""
+"""Whole files or nothing; paths as people type them."""
 
+import errno
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from scoressl_jax import files
-from scoressl_jax.files import flat, read_or_empty, write_bytes, write_json, write_npz, write_text
+from scoressl_jax.errors import UserError
+from scoressl_jax.files import (
+    check_writable,
+    flat,
+    path_of,
+    read_or_empty,
+    write_bytes,
+    write_json,
+    write_npz,
+    write_text,
+)
 
 
 def test_contents(tmp_path):
@@ -35,11 +47,13 @@ def test_a_writer_that_fails_leaves_the_old_file(tmp_path):
 
     def fail(file):
         file.write(b"half")
-        raise OSError("disk full")
+        raise OSError(errno.ENOSPC, "disk full")
 
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(OSError, match="disk full") as error:
         files._replace(path, fail)
+    assert error.value.filename == str(path)
     assert path.read_bytes() == old
+    assert list(tmp_path.iterdir()) == [path], "what is half written takes no space"
 
 
 def test_what_cannot_be_written_as_json_leaves_the_old_file(tmp_path):
@@ -81,6 +95,43 @@ def test_what_is_absent_or_cut_short_reads_as_empty(suffix, tmp_path):
     for length in range(len(whole)):
         path.write_bytes(whole[:length])
         assert read_or_empty(path) == {}, length
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [("~", "/home/me"), ("~/runs/a", "/home/me/runs/a"), ("runs/~", "runs/~"), ("/a b/ä", "/a b/ä"), ("a:b/c", "a:b/c"),
+     ("C:/runs", "C:/runs"), (Path("~/a"), "/home/me/a")],
+)  # fmt: skip
+def test_paths_as_people_type_them(text, path, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert path_of(text) == Path(path)
+
+
+@pytest.mark.parametrize(
+    "text", ["gs://bucket/run", "s3://bucket", "file:///tmp/x", "hdfs://a/b", Path("gs://bucket/run")]
+)
+def test_what_is_of_no_file_system_here_is_refused(text, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError) as error:
+        path_of(text, "--workdir")
+    said = str(error.value)
+    assert said.startswith(f"--workdir={text}: only folders of this machine, or mounted ones")
+    assert f"copy it from or to {str(text).split(':')[0]}:// yourself" in said
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_home_that_is_not_there():
+    with pytest.raises(UserError, match="^~nobody-of-this-name/x: there is no home directory ~nobody-of-this-name: "):
+        path_of("~nobody-of-this-name/x")
+
+
+def test_what_can_be_written_is_known_before(tmp_path):
+    check_writable(tmp_path / "deep" / "er")
+    assert list(tmp_path.rglob("*")) == [tmp_path / "deep", tmp_path / "deep" / "er"]
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", tmp_path / "file" / "in", Path("/proc/nowhere"), Path("/proc")):
+        with pytest.raises(OSError):
+            check_writable(folder)
 
 
 def test_nested_mappings_become_dotted_names_in_their_order():

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import time
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from scoressl_jax.commands import run as command
 from scoressl_jax.commands.run import parse
 from scoressl_jax.devices import use_cores
+from scoressl_jax.errors import STOPPING
 from scoressl_jax.experiment.config import default_config, per_device
 
 TINY = "--config=tests/tiny.py"
@@ -269,7 +269,53 @@ def test_a_fault_of_ours_keeps_its_traceback(call_main, monkeypatch, tmp_path):
     assert "RuntimeError: no such luck" in text
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+# The environment of the process
+
+
+def test_a_disk_that_is_full_costs_one_line_and_nothing_of_the_run(program, first_run, tiny, tmp_path, assert_same_run):
+    """Files of limited size stand for it: what is refused, in the threads of orbax too, is refused in the same way."""
+    workdir, limited = tmp_path / "run", (
+        "import resource, runpy; resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size})); "
+        "runpy.run_module('scoressl_jax.main', run_name='__main__')"
+    )  # fmt: skip
+    named = {2_000: "config.json", 12_000: "checkpoints/score", 250_000: "report.html"}
+    for size, name in named.items():
+        outcome = program.run(workdir, *tiny, call=("-c", limited.format(size=size)))
+        assert outcome.code == 2
+        assert outcome.complaint == (
+            f"scoressl_jax: {workdir / name}: File too large: allow larger files (ulimit -f unlimited), then run the "
+            "same command again"
+        )
+        assert not (workdir / "error.txt").exists()
+        assert not list(workdir.glob(".*.part"))
+    outcome = program.run(workdir, *tiny)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert_same_run(first_run[0], workdir)
+
+
+def test_what_the_environment_says_changes_nothing(program, first_run, tiny, tmp_path, assert_same_run):
+    """Double precision for other programs, a home and a cache that cannot be written."""
+    nowhere = dict.fromkeys(("HOME", "XDG_CACHE_HOME", "JAX_COMPILATION_CACHE_DIR"), "/proc/nowhere")
+    outcome = program.run(tmp_path / "run", *tiny, JAX_ENABLE_X64="1", **nowhere)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert_same_run(first_run[0], tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("JAX_PLATFORMS", "nonsense", "JAX_PLATFORMS is 'nonsense', but there is no such device"),
+        ("JAX_DISABLE_JIT", "1", "JAX_DISABLE_JIT is set"),
+    ],
+)
+def test_an_environment_in_which_nothing_can_run(name, value, words, program, tiny, tmp_path):
+    outcome = program.run(tmp_path / "run", *tiny, **{name: value})
+    assert (outcome.code, outcome.out) == (2, "")
+    assert words in outcome.complaint
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("number", STOPPING, ids=lambda number: number.name)
 def test_a_signal_before_any_work(number, program, tiny, tmp_path):
     process = program.start(tmp_path / "run", *tiny)
     time.sleep(1.0)  # importing

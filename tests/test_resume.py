@@ -82,6 +82,24 @@ def test_signals_then_a_damaged_checkpoint(program, first_run, tiny, tmp_path, a
     assert_same_run(first_run[0], workdir)
 
 
+def test_signals_of_terminals_and_clusters(program, first_run, tiny, tmp_path, assert_same_run):
+    """SIGUSR1 while training, SIGHUP while samples are drawn, SIGUSR1 while the classifier is measured."""
+    workdir = tmp_path / "run"
+    at = (
+        (signal.SIGUSR1, dict(stage="score", step=110), "stopped at step"),
+        (signal.SIGHUP, dict(words="stage 3 of 5: samples"), "stopped"),
+        (signal.SIGUSR1, dict(words="evaluating the classifier"), "stopped by SIGUSR1; finished stages are kept"),
+    )
+    for number, where, words in at:
+        outcome = program.stop_at(number, workdir, *tiny, **where)
+        assert outcome.code == 75, outcome.err
+        assert words in outcome.complaint
+        assert not (workdir / "evaluation.npz").exists()
+    outcome = program.run(workdir, *tiny)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert_same_run(first_run[0], workdir)
+
+
 def test_a_damaged_checkpoint_of_a_finished_stage(program, first_run, finished, tiny, assert_same_run):
     """It is noticed when its parameters are wanted, and trained anew from the one before it."""
     truncate_data(finished / "checkpoints" / "classifier" / "400")

@@ -25,7 +25,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from scoressl_jax.errors import UserError, one_line
-from scoressl_jax.files import read_or_empty, write_bytes, write_json, write_npz, write_text
+from scoressl_jax.files import path_of, read_or_empty, write_bytes, write_json, write_npz, write_text
 from scoressl_jax.training.checkpoints import Checkpoints, read_averages
 from scoressl_jax.training.loop import Job, train
 from scoressl_jax.training.metrics import read_metrics
@@ -46,7 +46,7 @@ class Run:
     """One run. What is absent, or was cut short, is empty; only config.json has to be there to `open`."""
 
     def __init__(self, workdir: Path | str):
-        self.workdir = Path(workdir).expanduser()
+        self.workdir = path_of(workdir)
 
     @classmethod
     def open(cls, workdir: Path | str) -> "Run":
@@ -109,11 +109,8 @@ class Run:
         return {name: value for name, value in self._config_json.items() if name != "format"}
 
     def write_config(self, fields: dict, command: str) -> None:
-        try:
-            before = self._config_json if self.exists else {}
-            self._write(write_json, "config.json", {"format": FORMAT, **fields})
-        except OSError as error:
-            raise UserError(f"--workdir={self.workdir}: {error}: name a directory that can be written") from None
+        before = self._config_json if self.exists else {}
+        self._write(write_json, "config.json", {"format": FORMAT, **fields})
         if before != {"format": FORMAT, **fields}:
             self._write(write_text, "command.txt", command + "\n")
 

@@ -1,6 +1,10 @@
 """The one place that knows orbax: saving states, and restoring the newest one that can be read."""
 
+import contextlib
+import errno
 import logging
+import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -13,11 +17,24 @@ from orbax.checkpoint import checkpoint_managers
 
 from scoressl_jax.errors import UserError, one_line
 
+BESIDE = 2**20  # bytes that a checkpoint takes beside its arrays
+
+
+def system_error(error: BaseException | None) -> int:
+    """The number that the operating system gave an error which orbax has wrapped, perhaps in text; 0 without any."""
+    while error is not None:
+        said = re.search(r"os_error_code='(\d+)'", str(error))  # as tensorstore has it
+        if said or isinstance(error, OSError) and error.errno:
+            return int(said[1]) if said else error.errno
+        error = error.__cause__ or error.__context__
+    return 0
+
 
 class Checkpoints:
     """Checkpoints of one stage in `directory`: the two newest, and the one with the lowest loss.
 
-    Saving is asynchronous; `close` waits for it. Restoring skips damaged checkpoints, newest first, and keeps them
+    Saving is asynchronous; `close` waits for it. What the system refuses, in whichever thread, is an OSError that names
+    the directory. Restoring skips damaged checkpoints, newest first, and keeps them
     aside, beside `directory`, as `NAME-STEP.damaged`.
     """
 
@@ -36,7 +53,18 @@ class Checkpoints:
         self._manager = self._open()
 
     def _open(self):
-        return ocp.CheckpointManager(self.directory, options=self._options)
+        with self._writing():
+            return ocp.CheckpointManager(self.directory, options=self._options)
+
+    @contextlib.contextmanager
+    def _writing(self):
+        try:
+            yield
+        except Exception as error:
+            number = system_error(error)
+            if not number:
+                raise
+            raise OSError(number, os.strerror(number), str(self.directory)) from None
 
     def save(self, state, loss):
         """Save the state under its step; `loss` is the mean training loss since the checkpoint before."""
@@ -44,9 +72,17 @@ class Checkpoints:
         if step not in self._manager.all_steps():
             # A copy, because the state's own buffers are donated to the next update while orbax still reads.
             state = jax.tree.map(jnp.copy, state)
+            self._check_space(state)
             # A named item, because with an empty step folder about, orbax takes a lone one for several.
             args = ocp.args.Composite(state=ocp.args.StandardSave(state))
-            self._manager.save(step, args=args, metrics={"loss": float(loss)})
+            with self._writing():
+                self._manager.save(step, args=args, metrics={"loss": float(loss)})
+
+    def _check_space(self, state):
+        """A disk that has no room is known before a part of the checkpoint is there."""
+        needed = BESIDE + sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+        if shutil.disk_usage(self.directory).free < needed:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.directory))
 
     def latest_step(self):
         """Step of the newest checkpoint, readable or not; None without any."""
@@ -92,11 +128,13 @@ class Checkpoints:
         self._manager = self._open()
 
     def wait(self):
-        self._manager.wait_until_finished()
+        with self._writing():
+            self._manager.wait_until_finished()
 
     def close(self):
-        self._manager.wait_until_finished()
-        self._manager.close()
+        with self._writing():
+            self._manager.wait_until_finished()
+            self._manager.close()
 
 
 def read_averages(directory):

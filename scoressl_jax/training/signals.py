@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT become a flag that long work checks between two compiled calls."""
+"""The signals that ask for an end become a flag that long work checks between two compiled calls."""
 
 import os
 import signal
@@ -8,7 +8,7 @@ import threading
 import jax
 import numpy as np
 
-from scoressl_jax.errors import Interrupted
+from scoressl_jax.errors import STOPPING, Interrupted, stopping
 
 GRACE = 20.0  # seconds from a signal until the process leaves by itself
 
@@ -19,14 +19,19 @@ class StopSignal:
     Python runs no handler during a long call into XLA (a compilation), so a thread hears of signals as well: where
     the run has not come to a checkpoint within `grace` seconds, it ends the process. Files are written whole or not
     at all, and nothing has been trained since the last checkpoint but the call under way.
+
+    In a thread of another program, which Python lets hear no signal, it hears none: they are that program's.
     """
 
     def __init__(self, grace=GRACE):
         self._name = None
         self._grace, self._left = grace, threading.Event()
+        self._hears = threading.current_thread() is threading.main_thread()
 
     def __enter__(self):
-        self._before = {s: signal.signal(s, self._note) for s in (signal.SIGTERM, signal.SIGINT)}
+        if not self._hears:
+            return self
+        self._before = {s: signal.signal(s, self._note) for s in stopping()}
         reader, self._writer = socket.socketpair()
         self._writer.setblocking(False)
         self._wakeup_before = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
@@ -35,6 +40,8 @@ class StopSignal:
 
     def __exit__(self, *_):
         self._left.set()
+        if not self._hears:
+            return
         signal.set_wakeup_fd(self._wakeup_before)
         self._writer.close()  # ends the thread
         for number, handler in self._before.items():
@@ -46,7 +53,7 @@ class StopSignal:
     def _watch(self, reader):
         with reader:
             while number := reader.recv(1):
-                if number[0] in (signal.SIGTERM, signal.SIGINT):
+                if number[0] in STOPPING:
                     break
         if number and not self._left.wait(self._grace):
             os.write(2, b"\nscoressl_jax: stopped before the call under way ended; checkpoints are kept: run the same ")

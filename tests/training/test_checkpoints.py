@@ -1,12 +1,16 @@
 """Checkpoints: which are kept, what comes back, and what becomes of damaged ones."""
 
+import errno
+import shutil
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from scoressl_jax.errors import UserError
-from scoressl_jax.training.checkpoints import Checkpoints
+from scoressl_jax.training.checkpoints import BESIDE, Checkpoints, system_error
 from scoressl_jax.training.state import init_state, make_optimizer
 
 OPTIMIZER = make_optimizer(
@@ -146,3 +150,70 @@ def test_a_write_that_was_killed_does_not_count(tmp_path):
     write(tmp_path, s10=3.0)
     (tmp_path / "20.orbax-checkpoint-tmp").mkdir()
     assert int(restore(tmp_path).step) == 10
+
+
+def test_a_disk_without_room_is_known_before_anything_is_written(tmp_path, monkeypatch):
+    write(tmp_path / "score", s7=1.0)
+    needed = BESIDE + sum(leaf.nbytes for leaf in jax.tree.leaves(make_state(8)))
+    for free, steps in ((needed - 1, [7]), (needed, [7, 8])):
+        monkeypatch.setattr(shutil, "disk_usage", lambda _, free=free: SimpleNamespace(free=free))
+        checkpoints = Checkpoints(tmp_path / "score")
+        if free < needed:
+            with pytest.raises(OSError, match="No space left on device") as error:
+                checkpoints.save(make_state(8), 1.0)
+            assert (error.value.errno, error.value.filename) == (errno.ENOSPC, str(tmp_path / "score"))
+        else:
+            checkpoints.save(make_state(8), 1.0)
+        checkpoints.close()
+        assert kept(tmp_path / "score") == steps
+
+
+def test_what_the_system_says_is_found_however_deep_it_is():
+    def chained(kind):
+        try:
+            try:
+                raise OSError(errno.EDQUOT, "Disk quota exceeded")
+            except OSError as error:
+                raise RuntimeError("cannot save") from (error if kind == "cause" else None)
+        except RuntimeError as error:
+            return error
+
+    assert system_error(chained("cause")) == errno.EDQUOT
+    assert system_error(chained("context")) == errno.EDQUOT
+    assert system_error(ValueError("Failed writing: No space left on device [os_error_code='28']")) == errno.ENOSPC
+    assert system_error(ValueError("no such thing")) == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "act"),
+    [
+        ("save", lambda checkpoints: checkpoints.save(make_state(8), 1.0)),
+        ("wait_until_finished", Checkpoints.wait),
+        ("wait_until_finished", Checkpoints.close),
+    ],
+)
+def test_what_the_system_refuses_while_saving_names_the_folder(method, act, tmp_path, monkeypatch):
+    checkpoints = Checkpoints(tmp_path / "score")
+
+    def fail(*_, **__):
+        raise ValueError("RESOURCE_EXHAUSTED: Error writing ... [os_error_code='27'] ...")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoints._manager, method, fail)
+        with pytest.raises(OSError, match="File too large") as error:
+            act(checkpoints)
+    assert (error.value.errno, error.value.filename) == (errno.EFBIG, str(tmp_path / "score"))
+    checkpoints.close()
+
+
+def test_another_fault_of_a_library_stays_what_it_is(tmp_path, monkeypatch):
+    checkpoints = Checkpoints(tmp_path / "score")
+
+    def fail(*_, **__):
+        raise ValueError("a fault of its own")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoints._manager, "save", fail)
+        with pytest.raises(ValueError, match="a fault of its own"):
+            checkpoints.save(make_state(8), 1.0)
+    checkpoints.close()
