@@ -141,9 +141,10 @@ class Run:
 
     def write_made(self, stage: str, sources: dict | None) -> None:
         """Say what a stage was made from; None forgets it, and where it was made."""
-        made, on = ({s: value for s, value in known.items() if s != stage} for known in (self.made, self.made_on))
+        made = {name: value for name, value in self.made.items() if name != stage}
         self._write(write_json, "made.json", made | ({} if sources is None else {stage: sources}))
-        if on != self.made_on:
+        if sources is None and stage in self.made_on:
+            on = {name: value for name, value in self.made_on.items() if name != stage}
             self._write(write_json, "made_on.json", on)
 
     @property
