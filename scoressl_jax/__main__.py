@@ -14,6 +14,7 @@ COMMANDS = {
     "report": ("report", (), "report.html of a run anew, from its files alone"),
     "sample": ("sample", (), "images from a run's networks, as an .npz file or a folder of PNG files"),
     "compare": ("compare", (), "a table of runs: mean and standard deviation over their seeds"),
+    "few_labels": ("few_labels", (), "methods for few labels, and what people use instead, in one table"),
     "evaluate": ("evaluate", (), "how good generated images are, against real ones"),
     "import": ("import_weights", (), "a released checkpoint as a run, or Inception's weights as .npz"),
     "pack": ("pack", (), "a data set in compressed parts of limited size"),

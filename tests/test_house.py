@@ -19,12 +19,12 @@ sampling: loop langevin few_steps predictor_corrector ode inverse generate
 training: state step metrics checkpoints signals loop
 weights: fit score_sde inception
 metrics: samples classification frechet kernel inception_score manifold generation likelihood score_error inception features
-report: html fonts charts snapshot generation results classifier training times samples page groups compare
+report: html fonts charts snapshot generation results classifier training times samples page groups compare few_labels
 experiment: progress fields process networks training teacher objective samplers data machine run config recipes build jobs judge init_from class_prior stages adopt measure estimate drawing images
 studies.moons: points relu networks config jobs charts page torch_loop study
 studies: kinds
 api
-commands: arguments run report sample compare evaluate import_weights pack benchmark_metrics benchmark_moons benchmark_sampling benchmark_train benchmark reproduced
+commands: arguments run few_labels report sample compare evaluate import_weights pack benchmark_metrics benchmark_moons benchmark_sampling benchmark_train benchmark reproduced
 main __main__
 """  # noqa: E501
 LIBRARIES = ("models", "data", "losses", "methods", "sampling", "training", "weights", "metrics", "report")

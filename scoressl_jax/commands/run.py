@@ -23,7 +23,7 @@ from scoressl_jax.experiment.fields import as_read, batch_sizes, config_of, desc
 from scoressl_jax.experiment.images import IMAGES
 from scoressl_jax.experiment.run import Run
 from scoressl_jax.experiment.stages import Kind, Work, execute
-from scoressl_jax.files import flat
+from scoressl_jax.files import flat, path_of
 from scoressl_jax.studies.kinds import kind_of
 from scoressl_jax.studies.moons.study import MOONS
 
@@ -31,6 +31,7 @@ MODES = {
     "run": "every stage in order, going on where it was stopped",
     "check": "what would be trained, with how much memory and how long; writes nothing",
     "train_score": "the score network, on all images",
+    "train_teacher": "the teacher of config.teacher.method, and its labels",
     "train_classifier": "the classifier, above the score network",
     "sample": "images drawn under the classifier's guidance",
     "evaluate": "every figure of results.json",
@@ -65,6 +66,8 @@ def parse(argv: list) -> tuple:
         raise UserError(f"command line: {left[1]!r} is not a flag; write --name=value")
     if not own.workdir and own.mode != "check":
         raise UserError("command line: --workdir=DIR is missing: name the directory of the run")
+    if own.workdir:
+        path_of(own.workdir, "--workdir")
     kind, given = kind_of(config), {a.split("=")[0].lstrip("-").removeprefix("config.") for a in rest}
     leave_behind(config, kind.fields, kind.choices, given)
     return config, own.workdir, own.mode
@@ -103,8 +106,9 @@ def find_config(name: str) -> tuple:
     """(path, preset or None) of FILE, NAME of a shipped config, either with :PRESET."""
     for text, preset in ((name, None), tuple(name.rsplit(":", 1)) if ":" in name else (name, None)):
         shipped = SHIPPED / f"{text.removesuffix('.py')}.py"
-        if Path(text).is_file():
-            return Path(text), preset
+        path = path_of(text, "--config")
+        if path.is_file():
+            return path, preset
         if "/" not in text and shipped.is_file():
             return shipped, preset
     known = sorted(path.stem for path in SHIPPED.glob("*.py") if path.stem != "__init__")

@@ -2,7 +2,7 @@
 
 A method is a frozen dataclass whose fields are its hyperparameters, each made with `field`, with
 
-    PAPER                                   {field of the block `teacher`, dotted: value} of its paper, where not the default
+    PAPER                                   {field of the block `teacher`, dotted: value} of its paper
     loss(learner, batch, key, memory) -> (loss, logs {name: scalar}, memory)
     start(sizes) -> memory                  what it carries from step to step; () where nothing
 

@@ -1,0 +1,142 @@
+"""scoressl few_labels --config=FILE --output=DIR [--labels=20,100] [--methods=A,B] [--seeds=0,1,2] [--minutes=2]
+
+How well methods for few labels, and what people use instead, label one data set: labels x methods x seeds, each
+trained for the same wall time on this machine, then asked once about the test images. A seed draws labels of its own.
+Writes DIR/few_labels.json, .md and .png, after every cell: run the same command again to go on. FILE and
+--config.FIELD=VALUE say which data, which network and which hyperparameters, as for scoressl run.
+"""
+
+import os
+import time
+from argparse import Namespace
+
+import jax
+
+from scoressl_jax.commands.arguments import Parser
+from scoressl_jax.commands.run import parse as parse_config
+from scoressl_jax.devices import device_mesh, prepare_jax, replicated, use_cores
+from scoressl_jax.errors import UserError
+from scoressl_jax.experiment.adopt import adopt
+from scoressl_jax.experiment.config import per_device
+from scoressl_jax.experiment.images import IMAGES
+from scoressl_jax.experiment.jobs import teacher_job
+from scoressl_jax.experiment.run import Run
+from scoressl_jax.experiment.stages import Work, execute
+from scoressl_jax.experiment.teacher import opened
+from scoressl_jax.files import check_writable, path_of, read_or_empty, write_bytes, write_json, write_text
+from scoressl_jax.methods.baselines import BASELINES, fit
+from scoressl_jax.methods.table import METHODS
+from scoressl_jax.report.few_labels import chart, markdown
+from scoressl_jax.training.step import make_multi_update
+
+TIMED = 10  # steps of a call by which a method's pace is measured, three times
+
+
+def parse(argv: list) -> tuple[Namespace, object]:
+    """(options, config)."""
+    parser = Parser("scoressl few_labels", description=__doc__)
+    parser.add_argument("--output", required=True, metavar="DIR", help="directory of the table and its runs")
+    parser.add_argument("--labels", default="", metavar="N,N", help="numbers of labelled images; the config's own")
+    known = ",".join((*METHODS, *BASELINES))
+    parser.add_argument("--methods", default=known, metavar="A,B", help=f"of {known}")
+    parser.add_argument("--seeds", default="0,1,2", metavar="N,N")
+    parser.add_argument("--minutes", type=float, default=2.0, help="of wall time for each cell")
+    parser.add_argument("--steps", type=int, default=0, help="train for so many steps, whatever time they take")
+    options, rest = parser.parse_known_args(argv)
+    config = parse_config([*rest, f"--workdir={options.output}", "--mode=check"])[0]
+    options.labels = numbers("--labels", options.labels) if options.labels else [config.data.num_labels]
+    options.seeds, options.methods = numbers("--seeds", options.seeds), options.methods.split(",")
+    strange = [method for method in options.methods if method not in (*METHODS, *BASELINES)]
+    if strange:
+        parser.error(f"--methods={strange[0]}: choose among {known}")
+    if not 0 < options.minutes < float("inf"):
+        parser.error(f"--minutes={options.minutes}: it must be greater than 0")
+    return options, config
+
+
+def numbers(flag: str, text: str) -> list[int]:
+    parts = text.split(",")
+    if not all(part.isdecimal() for part in parts):
+        raise UserError(f"command line: {flag}={text}: give whole numbers with commas between, as in 20,100")
+    return [int(part) for part in parts]
+
+
+def of_cell(config, labels: int, seed: int, method: str):
+    """The config of one cell: labels of the seed's own, the method, nothing else changed."""
+    config = config.copy_and_resolve_references()
+    config.seed = config.data.split_seed = seed
+    config.data.num_labels = labels
+    config.teacher.method = method
+    return config
+
+
+def steps_in(experiment, seconds: float) -> int:
+    """How many steps of the teacher fit into a time: the best of three calls says how long one takes."""
+    job, mesh, paces = teacher_job(experiment), device_mesh(), []
+    run, count, key = make_multi_update(job.update, mesh), min(TIMED, job.steps_per_call), jax.random.key(0)
+    state, arrays = jax.device_put((job.init_state(), job.arrays), replicated(mesh))
+    for _ in range(4):  # the first compiles
+        started = time.perf_counter()
+        state, _ = jax.block_until_ready(run(state, arrays, (), job.indices(0, 0, count), count, key))
+        paces.append((time.perf_counter() - started) / count)
+    return max(int(seconds / min(paces[1:])), 1)
+
+
+def with_network(config, seconds: float, steps: int, folder) -> dict:
+    """Train a method and ask it about the test images."""
+    run, kind = Run(folder), IMAGES
+    if run.exists:
+        config.teacher.steps = run.config["teacher"]["steps"]
+    else:
+        config.teacher.steps = steps or steps_in(kind.build(config), seconds)
+    experiment = kind.build(config, run.config if run.exists else None)
+    work = Work(kind, run, experiment, mode="train_teacher")
+    with run.locked():
+        adopt(work, "scoressl few_labels")
+        execute(kind, "train_teacher", work)
+    logits = opened(run, config, experiment.num_classes).outputs(experiment.dataset.x_test)["logits"]
+    found = {name: run.results["teacher"].get(name) for name in ("seconds", "steps", "unlabeled_accuracy")}
+    return found | {"accuracy": float((logits.argmax(-1) == experiment.dataset.y_test).mean())}
+
+
+def with_baseline(config, name: str, seconds: float) -> dict:
+    data, split = (experiment := IMAGES.build(config)).dataset, experiment.split
+    x, y = data.x_train[split.labeled], data.y_train[split.labeled]
+    found = fit(name, x, y, data.x_train[split.unlabeled], config.seed, seconds, data.num_classes)
+    block = {"seconds": found.seconds, "chosen": found.chosen}
+    if found.cross_validated:
+        block |= {"cross_validated": found.cross_validated.share, "folds": found.cross_validated.folds}
+    return block | {"accuracy": float((found.predict(data.x_test).argmax(-1) == data.y_test).mean())}
+
+
+def save(output, known: dict, title: str) -> None:
+    cells = list(known["cells"].values())
+    write_json(output / "few_labels.json", known)
+    write_text(output / "few_labels.md", f"{title}\n\n{markdown(cells)}\n")
+    write_bytes(output / "few_labels.png", chart(cells, title))
+
+
+def main(argv: list) -> int:
+    options, config = parse(argv)
+    output = path_of(options.output, "--output")
+    check_writable(output)
+    prepare_jax()
+    use_cores(per_device(config))
+    known = {"cells": {}, "cores": os.cpu_count()} | read_or_empty(output / "few_labels.json")
+    spent = f"{options.steps} steps" if options.steps else f"{options.minutes:g} minutes"
+    title = f"{config.data.name}, {spent} each"
+    cells = [(n, m, s) for s in options.seeds for n in options.labels for m in options.methods]
+    for number, (labels, method, seed) in enumerate(cells, 1):
+        name = f"{config.data.name}-{labels}-{method}-{seed}"
+        print(f"cell {number} of {len(cells)}: {name}", flush=True)
+        if name not in known["cells"]:
+            if method in METHODS:
+                cell = of_cell(config, labels, seed, method)
+                found = with_network(cell, 60 * options.minutes, options.steps, output / "runs" / name)
+            else:
+                found = with_baseline(of_cell(config, labels, seed, "none"), method, 60 * options.minutes)
+            known["cells"][name] = {"labels": labels, "method": method, "seed": seed, **found}
+            save(output, known, title)
+        print(f"{name}: {100 * known['cells'][name]['accuracy']:.2f} % of test images are right", flush=True)
+    print((output / "few_labels.md").read_text())
+    return 0
