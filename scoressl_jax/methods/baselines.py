@@ -21,7 +21,7 @@ MOST_FOLDS = 5
 
 class CrossValidated(NamedTuple):
     """Share of the labelled images that are classified rightly when left out, its standard error by their number, and
-    how many folds. Of the best setting, so a little optimistic where many were tried."""
+    how many folds. Of the setting chosen, so a little optimistic where many were tried."""
 
     share: float
     error: float
@@ -31,7 +31,7 @@ class CrossValidated(NamedTuple):
 @dataclass(frozen=True)
 class Baseline:
     """`predict`: images `[N, ...]` like those it was fitted to -> probabilities `[N, classes]`. `tried`: (setting,
-    share right left out) each; `chosen` is the first of the best. Without folds nothing is tried, and it is usual."""
+    share right when left out) each, of which `chosen` is `preferred`; without folds none, and the usual is chosen."""
 
     name: str
     predict: Callable
@@ -58,37 +58,48 @@ def fit(name, x_labeled, y, x_unlabeled, seed=0, seconds=None, classes=None):
     with alone(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of an optimiser that ran out of steps: such a setting has to be good enough
         grid, train = BASELINES[name](x, unlabeled, seed)
-        tried, validated = [], None
+        tried, chosen, validated = [], grid[0], None
         if counts.min() >= 2:
-            folds = min(MOST_FOLDS, counts.min())
-            tried = tuned(grid, train, x, y, folds, seed, np.inf if seconds is None else start + seconds)
-            share = max(share for _, share in tried)
-            validated = CrossValidated(share, float(np.sqrt(share * (1 - share) / len(y))), int(folds))
-        chosen = max(tried, key=lambda found: found[1])[0] if tried else grid[0]
+            folds = int(min(MOST_FOLDS, counts.min()))
+            until = np.inf if seconds is None else start + seconds
+            tried = left_out(grid, train, x, y, folds, seed, until)
+            chosen, right = preferred(tried)
+            share = float(right.mean())
+            validated = CrossValidated(share, float(np.sqrt(share * (1 - share) / len(y))), folds)
         model = train(np.arange(len(y)), y, **chosen)
 
     def predict(images):
         with alone():
             return whole(model, pixels(images), classes or int(y.max()) + 1)
 
-    return Baseline(name, predict, chosen, tried, validated, time.perf_counter() - start)
+    shares = [(setting, float(right.mean())) for setting, right in tried]
+    return Baseline(name, predict, chosen, shares, validated, time.perf_counter() - start)
 
 
-def tuned(grid, train, x, y, folds, seed, until):
-    """[(setting, share of `y` right left out)] of the settings of the grid that are reached before the time `until`."""
+def left_out(grid, train, x, y, folds, seed, until):
+    """[(setting, `[N]`: is each image classified rightly by a model of the other folds)] of the settings of the grid
+    that are reached before the time `until`."""
     from sklearn.model_selection import StratifiedKFold
 
     parts = list(StratifiedKFold(folds, shuffle=True, random_state=seed).split(x, y))
     tried = []
     for setting in grid:
-        right = 0
+        right = np.zeros(len(y))
         for rows, held in parts:
             classes, predict = train(rows, y[rows], **setting)
-            right += (classes[predict(x[held]).argmax(1)] == y[held]).sum()
-        tried.append((setting, float(right / len(y))))
+            right[held] = classes[predict(x[held]).argmax(1)] == y[held]
+        tried.append((setting, right))
         if time.perf_counter() > until:
             break
     return tried
+
+
+def preferred(tried):
+    """The best of settings, or the usual one, which is first, unless the best is better by two standard errors of their
+    difference: few labels tell settings apart badly, and the luckiest of many would be taken for the best."""
+    best, usual = max(tried, key=lambda found: found[1].mean()), tried[0]
+    gain = best[1] - usual[1]
+    return best if gain.mean() > 2 * gain.std() / np.sqrt(len(gain)) else usual
 
 
 def alone():

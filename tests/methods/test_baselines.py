@@ -11,7 +11,7 @@ from sklearn.svm import SVC
 from threadpoolctl import threadpool_limits
 
 from scoressl_jax.errors import UserError
-from scoressl_jax.methods.baselines import BASELINES, fit, spread
+from scoressl_jax.methods.baselines import BASELINES, fit, preferred, spread
 
 IMAGES, Y = load_digits(return_X_y=True)
 IMAGES = (IMAGES.reshape(-1, 8, 8, 1) * 15.9).astype(np.uint8)
@@ -44,9 +44,11 @@ def test_test_images_are_classified_and_settings_matter(fitted, name, least):
     shares = [share for _, share in baseline.tried]
     assert len(shares) >= 6
     assert max(shares) - min(shares) > 0.04
-    assert dict(baseline.chosen) == baseline.tried[int(np.argmax(shares))][0]
     share, error, folds = baseline.cross_validated
-    assert (share, folds) == (max(shares), 5)
+    assert (baseline.chosen, share) in baseline.tried
+    assert share >= shares[0]
+    assert share > max(shares) - 0.1
+    assert folds == 5
     assert error == pytest.approx(np.sqrt(share * (1 - share) / 60))
     assert share == pytest.approx(right(baseline), abs=0.15)
     assert baseline.seconds > 0
@@ -64,7 +66,7 @@ def assert_searched_alike(fitted, x, y):
     grid = {"C": [1, 10, 100], "gamma": [width * unit for width in (0.1, 0.25, 0.5, 1, 2, 4)]}
     search = GridSearchCV(SVC(break_ties=True), grid, cv=folds).fit(x, y)
     found = fitted["svm"]
-    assert found.cross_validated.share == pytest.approx(search.best_score_)
+    assert max(share for _, share in found.tried) == pytest.approx(search.best_score_)
     searched = zip(search.cv_results_["params"], search.cv_results_["mean_test_score"], strict=True)
     expected = {(setting["C"], setting["gamma"]): score for setting, score in searched}
     assert len(found.tried) == len(expected)
@@ -75,6 +77,15 @@ def assert_searched_alike(fitted, x, y):
     for setting, share in fitted["logistic"].tried:
         model = LogisticRegression(C=setting["C"], max_iter=300)
         assert share == pytest.approx(cross_val_score(model, x, y, cv=folds).mean())
+
+
+def test_the_usual_setting_stands_unless_another_is_better_by_more_than_chance():
+    right = lambda *numbers: np.isin(np.arange(20), numbers).astype(float)  # noqa: E731
+    usual, equal = ("usual", right(*range(10))), ("equal", right(*range(10, 20)))
+    lucky = ("lucky", right(*range(9), *range(12, 16)))  # three better of five that differ: 0.15, +- 0.1
+    better = ("better", right(*range(15)))  # five better of five: 0.25, +- 0.1
+    for others, expected in (((equal,), "usual"), ((lucky,), "usual"), ((better, lucky), "better"), ((), "usual")):
+        assert preferred([usual, *others])[0] == expected
 
 
 @pytest.mark.parametrize("alpha", [0.2, 0.9])
@@ -119,6 +130,7 @@ def test_few_labels_have_few_folds_or_none(name):
 def test_two_classes_and_classes_without_labels(name):
     rows = np.flatnonzero(np.isin(Y, (1, 3)))
     found = fit(name, IMAGES[rows[:20]], Y[rows[:20]], IMAGES[rows[20:200]], seconds=0, classes=6)
+    assert found.cross_validated.share > 0.8
     p = found.predict(IMAGES[rows[200:]])
     assert p.shape[1] == 6
     assert not p[:, [0, 2, 4, 5]].any()
