@@ -41,8 +41,7 @@ def squared_difference(logits, p, weights=None):
 
 def sharpen(p, temperature):
     """p^(1 / temperature), normalised again (Berthelot et al. 2019a, eq. 7)."""
-    powered = p ** (1 / temperature)
-    return powered / powered.sum(-1, keepdims=True)
+    return jax.nn.softmax(jnp.log(p) / temperature)  # powers of small temperatures would all be 0
 
 
 def mixup(x, p, key, alpha, per_image=False, nearer=False):

@@ -175,7 +175,7 @@ def label_spreading(x, unlabeled, seed):
 
     project = principal(np.concatenate([x, unlabeled]), seed)
     points = project(np.concatenate([x, unlabeled]))
-    ks = (7, 10, 20, 5)
+    ks = (10, 7, 20, 5)
     index = NearestNeighbors(n_neighbors=min(max(ks), len(points))).fit(points)
     nearest = index.kneighbors(points, return_distance=False)
 
@@ -191,7 +191,7 @@ def label_spreading(x, unlabeled, seed):
 
         return classes, predict
 
-    return products(alpha=(0.2, 0.5, 0.8, 0.95, 0.99), k=ks), train
+    return products(alpha=(0.5, 0.2, 0.8, 0.95, 0.99), k=ks), train
 
 
 def spread(nearest, labels, alpha):

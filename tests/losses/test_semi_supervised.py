@@ -118,6 +118,7 @@ def test_sharpening_by_hand():
     expected = np.array([[0.36 / 0.46, 0.09 / 0.46, 0.01 / 0.46], [1, 0, 0], [1 / 3] * 3])
     np.testing.assert_allclose(semi_supervised.sharpen(p, 0.5), expected, rtol=1e-5)
     np.testing.assert_allclose(semi_supervised.sharpen(p, 1.0), p, rtol=1e-5)
+    np.testing.assert_allclose(semi_supervised.sharpen(p[:2], 1e-3), [[1, 0, 0], [1, 0, 0]], atol=1e-6)
 
 
 @pytest.mark.parametrize("nearer", [False, True])
