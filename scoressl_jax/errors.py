@@ -58,8 +58,9 @@ def workdir_of(argv: list) -> str:
 
 
 def refusal(error: OSError, where: str) -> str:
-    """A line on what the system refused, and what helps; `where`: at which place, if it does not say."""
-    said = f"{error.filename or where}: {error.strerror or one_line(error)}: {REFUSED[error.errno]}"
+    """A line on what the system refused, and what helps; `where`: at which place, if it does not say ("." is none)."""
+    place = error.filename or (where if where != "." else "")
+    said = f"{place}{': ' * bool(place)}{error.strerror or one_line(error)}: {REFUSED[error.errno]}"
     return f"{one_line(said)}, then run the same command again"
 
 

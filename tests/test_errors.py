@@ -115,6 +115,12 @@ def test_what_the_system_refuses_is_no_fault_of_ours(code, remedy, tmp_path, cap
     assert not list(tmp_path.iterdir())
 
 
+def test_where_neither_the_system_nor_the_command_line_says_where(capfd):
+    assert exit_code_of(ends_with(OSError(errno.ENOSPC, "No space left on device")), ["report"]) == 2
+    said = "No space left on device: free some space there, then run the same command again"
+    assert line_of(capfd) == f"scoressl_jax: {said}"
+
+
 def test_another_error_of_the_system_is_a_fault_of_ours(tmp_path, capfd):
     assert exit_code_of(ends_with(FileNotFoundError(errno.ENOENT, "No such file", "x")), [f"--workdir={tmp_path}"]) == 1
     assert "a fault of ours, FileNotFoundError" in line_of(capfd)

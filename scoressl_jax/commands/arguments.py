@@ -2,8 +2,10 @@
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 
 from scoressl_jax.errors import UserError
+from scoressl_jax.files import check_writable
 
 
 class Parser(argparse.ArgumentParser):
@@ -27,3 +29,12 @@ def at_least(least: int) -> Callable[[str], int]:
         return int(text)
 
     return number
+
+
+def check_target(flag: str, path: Path, folder: Path) -> None:
+    """A UserError unless `folder` can be written, in which what `flag` names as `path` is to be, or which it is: to be
+    known before the work."""
+    try:
+        check_writable(folder)
+    except OSError as error:
+        raise UserError(f"{flag}={path} cannot be written ({error.strerror}): name another") from None

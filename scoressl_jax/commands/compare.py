@@ -9,11 +9,10 @@ gradients side by side, and both pictures lie beside it.
 
 from argparse import Namespace
 
-from scoressl_jax.commands.arguments import Parser
-from scoressl_jax.errors import UserError
+from scoressl_jax.commands.arguments import Parser, check_target
 from scoressl_jax.experiment.fields import as_read, had_before
 from scoressl_jax.experiment.run import Run
-from scoressl_jax.files import flat
+from scoressl_jax.files import flat, path_of
 from scoressl_jax.report.compare import write_page
 from scoressl_jax.report.groups import cells, difference, group_names, grouped, markdown
 from scoressl_jax.studies.kinds import kind_of
@@ -47,12 +46,12 @@ def config_at(path: str) -> dict | None:
 def main(argv: list) -> int:
     options = parse(argv)
     groups = grouped([Run.open(path) for path in options.runs], config_at, complete)
+    out = None if options.out is None else path_of(options.out, "--out")
+    if out is not None:
+        check_target("--out", out, out)
     print(markdown(groups))
-    if options.out is not None:
+    if out is not None:
         gain = difference(*groups) if len(groups) == 2 else None
-        try:
-            page = write_page(options.out, groups, group_names(groups), cells(groups), gain)
-        except OSError as error:
-            raise UserError(f"--out={options.out} cannot be written ({error.strerror}): name another") from None
+        page = write_page(out, groups, group_names(groups), cells(groups), gain)
         print(f"\nwritten {page}")
     return 0

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from scoressl_jax.commands.arguments import Parser, at_least
+from scoressl_jax.commands.arguments import Parser, at_least, check_target
 from scoressl_jax.data import image_sets
 from scoressl_jax.data.image_sets import ImageSet
 from scoressl_jax.data.pictures import FITS, is_colour
@@ -22,7 +22,7 @@ from scoressl_jax.devices import prepare_jax, use_cores
 from scoressl_jax.errors import UserError
 from scoressl_jax.experiment.config import default_config
 from scoressl_jax.experiment.judge import Judge, check_shape, judge_network, judge_of_run, measuring_job
-from scoressl_jax.files import write_json
+from scoressl_jax.files import path_of, write_json
 from scoressl_jax.metrics.features import Extractor, extractor
 from scoressl_jax.metrics.generation import compare_samples, described
 from scoressl_jax.metrics.manifold import INSIDE
@@ -122,14 +122,15 @@ def features_of(options: Namespace, config: ConfigDict, reference: ImageSet, lab
     return extractor(kind, judge, source, batch)
 
 
-def compare(options: Namespace) -> tuple[dict, list[str]]:
-    """(block `generation`, warnings) of what the command line names."""
+def compare(options: Namespace, out: Path) -> tuple[dict, list[str]]:
+    """(block `generation`, warnings) of what the command line names; `out` is where the former will be written."""
     config = config_of(options)
     prepare_jax()
     use_cores([options.batch_size])
     if options.batch_size % jax.device_count():
         raise UserError(f"--batch-size={options.batch_size}: make it a multiple of the {jax.device_count()} devices")
     reference, samples = read(options)
+    check_target("--out", out, out.parent)
     names, real_labels, sample_labels = image_sets.common_labels(reference, samples)
     if options.cas_steps and (real_labels is None or sample_labels is None):
         raise UserError("command line: --cas-steps needs labels of both REFERENCE and SAMPLES")
@@ -163,12 +164,10 @@ def table(block: dict) -> str:
 
 def main(argv: list) -> int:
     options = parse(argv)
-    block, warnings = compare(options)
-    out = Path(options.out or f"{str(Path(options.samples)).removesuffix('.npz')}_generation.json")
-    try:
-        write_json(out, block)
-    except OSError as error:
-        raise UserError(f"--out={out} cannot be written ({error.strerror}): name another file") from None
+    beside = f"{str(path_of(options.samples)).removesuffix('.npz')}_generation.json"
+    out = path_of(options.out or beside, "--out")
+    block, warnings = compare(options, out)
+    write_json(out, block)
     print(table(block))
     print(f"written   {out}")
     for warning in warnings:

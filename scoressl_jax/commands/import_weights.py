@@ -16,13 +16,13 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from scoressl_jax.commands.arguments import Parser, at_least
+from scoressl_jax.commands.arguments import Parser, at_least, check_target
 from scoressl_jax.errors import UserError
 from scoressl_jax.experiment.config import default_config, validate
 from scoressl_jax.experiment.networks import SCORE_ARCHITECTURE, heights
 from scoressl_jax.experiment.run import Run, parameter_count
 from scoressl_jax.experiment.training import optimizer_of
-from scoressl_jax.files import write_npz
+from scoressl_jax.files import path_of, write_npz
 from scoressl_jax.training.state import init_state
 from scoressl_jax.weights.fit import Weights
 from scoressl_jax.weights.inception import read_arrays
@@ -57,7 +57,7 @@ def parse(argv: list) -> Namespace:
 
 def make_run(options: Namespace) -> str:
     """A run of a checkpoint of score_sde; what was made, in words."""
-    target = Path(options.to).expanduser()
+    target = path_of(options.to, "--to")
     if target.is_dir() and any(target.iterdir()):
         raise UserError(f"--to={target} is not empty: name another directory")
     torch_file = read_bytes(options.file, 2).startswith(TORCH_FILES)
@@ -65,10 +65,7 @@ def make_run(options: Namespace) -> str:
     config = config_of(weights, options)
     state = init_state(weights.params, optimizer_of(config.score))
     state = state.replace(ema_params=weights.ema_params, step=state.step + weights.step)
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--to={target} cannot be made ({error.strerror}): name another directory") from None
+    check_target("--to", target, target)
     run = Run(target)
     run.save_params("score", state)
     command = ["scoressl", "import", options.file, f"--to={options.to}", f"--image-size={options.image_size}"]
@@ -118,12 +115,10 @@ def flags(config: ConfigDict, target: Path) -> Iterator[tuple]:
 
 def make_npz(options: Namespace) -> str:
     """The .npz of Inception's file; what was made, in words."""
-    target = Path(options.to).expanduser()
+    target = path_of(options.to, "--to")
     arrays = read_arrays(options.file)
-    try:
-        write_npz(target, **arrays)
-    except OSError as error:
-        raise UserError(f"--to={target} cannot be written ({error.strerror}): name another file") from None
+    check_target("--to", target, target.parent)
+    write_npz(target, **arrays)
     return f"{target}: {len(arrays)} arrays of the Inception of FID, to be read without PyTorch"
 
 

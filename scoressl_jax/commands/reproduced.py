@@ -18,6 +18,7 @@ from scoressl_jax.experiment.estimate import Rehearsal, flops_of, zeros
 from scoressl_jax.experiment.fields import batch_sizes, config_of
 from scoressl_jax.experiment.run import Run
 from scoressl_jax.experiment.stages import Kind
+from scoressl_jax.files import check_writable
 from scoressl_jax.report.groups import COLUMNS, figure
 from scoressl_jax.studies.kinds import kind_of
 from scoressl_jax.training.loop import Job
@@ -147,10 +148,11 @@ def main(argv: list) -> int:
     if options.peak_tflops is not None and not 0 < options.peak_tflops < float("inf"):
         parser.error(f"--peak-tflops={options.peak_tflops}: it must be greater than 0")
     run = Run.open(options.run)
-    found = collect(run, options.peak_tflops)
     try:
-        run.write("reproduced.json", found)
+        check_writable(run.workdir)  # before minutes of compiling
     except OSError as error:
         raise UserError(f"{run.workdir} cannot be written ({error.strerror}): copy the run to where it can") from None
+    found = collect(run, options.peak_tflops)
+    run.write("reproduced.json", found)
     print(table(found))
     return 0

@@ -11,12 +11,12 @@ import numpy as np
 from ml_collections import ConfigDict
 
 import scoressl_jax
-from scoressl_jax.commands.arguments import Parser, at_least
+from scoressl_jax.commands.arguments import Parser, at_least, check_target
 from scoressl_jax.devices import prepare_jax, use_cores
 from scoressl_jax.errors import UserError
 from scoressl_jax.experiment.drawing import save_pngs
 from scoressl_jax.experiment.samplers import SAMPLERS, check_classes, wanted_labels
-from scoressl_jax.files import write_npz
+from scoressl_jax.files import path_of, write_npz
 
 
 def parse(argv: list) -> Namespace:
@@ -54,14 +54,7 @@ def check_free(out: Path) -> None:
     """A UserError where `out` has something in it, or cannot be made; so it is before hours of drawing."""
     if out.is_dir() and (out.suffix == ".npz" or any(out.iterdir())) or out.is_file() and out.stat().st_size:
         raise UserError(f"--out={out} is there already: name another, or delete it")
-    try:
-        (out.parent if out.suffix == ".npz" else out).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise unwritable(out, error) from None
-
-
-def unwritable(out: Path, error: OSError) -> UserError:
-    return UserError(f"--out={out} cannot be written ({error.strerror}): name another")
+    check_target("--out", out, out.parent if out.suffix == ".npz" else out)
 
 
 def main(argv: list) -> int:
@@ -71,19 +64,16 @@ def main(argv: list) -> int:
     sampler = options.sampler or plan.sampler
     if options.steps is not None and "sampling.steps" not in SAMPLERS[sampler].fields:
         raise UserError(f"--steps={options.steps}: sampler {sampler} takes as many as it needs: leave --steps out")
-    labels, out = labels_of(options, plan, run.class_names), Path(options.out).expanduser()
+    labels, out = labels_of(options, plan, run.class_names), path_of(options.out, "--out")
     check_free(out)
     prepare_jax()
     use_cores([plan.batch_size])
     images = run.sample(
         labels, scale=options.scale, sampler=options.sampler, steps=options.steps, seed=options.seed, progress=True
     )
-    try:
-        if out.suffix == ".npz":
-            write_npz(out, images=images, labels=labels, class_names=np.array(run.class_names))
-        else:
-            save_pngs(images, [run.class_names[label] for label in labels], out)
-    except OSError as error:
-        raise unwritable(out, error) from None
+    if out.suffix == ".npz":
+        write_npz(out, images=images, labels=labels, class_names=np.array(run.class_names))
+    else:
+        save_pngs(images, [run.class_names[label] for label in labels], out)
     print(f"{out}: {len(images):,} images of {', '.join(run.class_names[c] for c in dict.fromkeys(labels.tolist()))}")
     return 0

@@ -2,13 +2,13 @@
 
 import dataclasses
 import re
-from pathlib import Path
 
 import numpy as np
 
 from scoressl_jax.data.dataset import UNLABELED, listed, make_dataset
 from scoressl_jax.data.pictures import Deep, is_picture, read_picture
 from scoressl_jax.errors import UserError
+from scoressl_jax.files import path_of
 
 # Names of each part, of which the first that is there is taken.
 LABELED, POSITIVE = ("labeled", "labelled", "train"), ("positive",)
@@ -28,7 +28,7 @@ def load_folder(path, image_size=None, *, fit="crop", background="white", skip_d
     read_picture. skip_damaged: leave out what cannot be read. Files of systems, and hidden ones, are skipped. The
     set's `notes` say what was. Raises UserError, which names every file at fault of a kind.
     """
-    path = Path(path).expanduser()
+    path = path_of(path)
     if image_size is not None and image_size < 1:
         raise UserError(f"image_size={image_size}: give at least 1 pixel")
     survey = Survey(path)

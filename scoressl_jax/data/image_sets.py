@@ -1,12 +1,12 @@
 """Images to compare, from any .npz file or folder, and the classes that two such sets have in common."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from scoressl_jax.data import dataset, folder
 from scoressl_jax.errors import UserError
+from scoressl_jax.files import path_of
 
 KEYS = {"images": "labels", "arr_0": "arr_1", "x_train": "y_train", "x_test": "y_test"}  # the first found is taken
 NAMES = "class_names"  # key of what the labels 0, 1, 2 ... are called
@@ -40,7 +40,7 @@ def read_images(path, image_size=None, **options):
     without labels; image_size and the options (fit, background, skip_damaged) are those of load_folder. Raises
     UserError.
     """
-    path = Path(path).expanduser()
+    path = path_of(path)
     if path.is_dir():
         return read_folder(path, image_size, **options)
     if path.is_file():

@@ -1,12 +1,12 @@
 """A data set from one .npz file, or from a directory of them, each a part."""
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 
 from scoressl_jax.data.dataset import make_dataset
 from scoressl_jax.errors import UserError
+from scoressl_jax.files import path_of
 
 PAIRS = (("x_train", "y_train"), ("x_test", "y_test"))
 KEYS = tuple(key for pair in PAIRS for key in pair)
@@ -19,7 +19,7 @@ def load_npz(path):
     are joined, and a part may lack the two of training or of test. The set is called as the file (without .npz) or the
     directory. Raises UserError naming the file, and the key if one is at fault.
     """
-    path = Path(path).expanduser()
+    path = path_of(path)
     if path.is_dir():
         arrays, name = _join(_read_parts(path)), path.absolute().name
     elif path.is_file():

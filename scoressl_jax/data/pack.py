@@ -12,7 +12,7 @@ import numpy as np
 
 from scoressl_jax.data.npz import PAIRS, load_npz
 from scoressl_jax.errors import UserError
-from scoressl_jax.files import write_bytes
+from scoressl_jax.files import check_writable, write_bytes
 
 AT_ONCE = 4  # times the limit: so many bytes of images are compressed at once, at first
 
@@ -30,7 +30,7 @@ def pack(
         raise UserError(f"{out} holds .npz files already, which would become parts of the set: name another directory")
     dataset = load_npz(file)
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        check_writable(out)
         with tempfile.TemporaryDirectory(prefix=".pack-", dir=out) as unfinished:
             written = []
             for pair in PAIRS:

@@ -8,6 +8,7 @@ import numpy as np
 
 from scoressl_jax.data.dataset import UNLABELED, listed, make_dataset
 from scoressl_jax.errors import UserError
+from scoressl_jax.files import path_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,7 +139,7 @@ def load_split(path, num_train):
     Raises UserError naming the file for one that is missing, unreadable or empty, and for an index that is not an
     integer, is out of range or comes twice.
     """
-    path = Path(path).expanduser()
+    path = path_of(path)
     read = {".json": _read_json, ".npy": _read_npy}.get(path.suffix.lower(), _read_text)
     try:
         indices, unlabeled_count = read(path)

@@ -3,8 +3,6 @@
 Files in configs/ start from `default_config()` and change what they need.
 """
 
-from pathlib import Path
-
 from ml_collections import ConfigDict
 
 from scoressl_jax.errors import UserError
@@ -23,6 +21,7 @@ from scoressl_jax.experiment.fields import (
     one_of,
 )
 from scoressl_jax.experiment.run import Run
+from scoressl_jax.files import path_of
 from scoressl_jax.metrics.features import FEATURES
 from scoressl_jax.metrics.manifold import INSIDE
 
@@ -122,7 +121,8 @@ def validate(config: ConfigDict, known: dict | None = None) -> None:
 def check_generation(config: ConfigDict) -> None:
     """What comparing samples with real images needs, where it is asked for and can be done."""
     plan, count = config.evaluation, sum(config.sampling.per_class) or config.sampling.count
-    if plan.features == "inception" and not Path(plan.inception_weights).is_file():
+    weights = path_of(plan.inception_weights, "--config.evaluation.inception_weights")
+    if plan.features == "inception" and not weights.is_file():
         raise UserError(
             f"config.evaluation.inception_weights is {plan.inception_weights!r}: features inception needs the file of "
             "its weights (docs/metrics.md)"

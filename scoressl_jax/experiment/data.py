@@ -10,14 +10,19 @@ from scoressl_jax.data.fingerprint import fingerprint
 from scoressl_jax.data.pictures import FITS, is_colour
 from scoressl_jax.errors import UserError
 from scoressl_jax.experiment.fields import NOT_NEGATIVE, POSITIVE, Field, Option, Rule, is_whole, one_of
+from scoressl_jax.files import path_of
 
 # A regime splits a data set: `(data fields, data set) -> (data set, split)`.
 
 
 def labelled_split(data, dataset: Dataset):
     if data.labels_file:
-        return dataset, splits.load_split(data.labels_file, len(dataset.x_train))
+        return dataset, listed_split(data, dataset)
     return dataset, splits.balanced_split(dataset.y_train, data.num_labels, dataset.num_classes, data.split_seed)
+
+
+def listed_split(data, dataset: Dataset) -> splits.Split:
+    return splits.load_split(path_of(data.labels_file, "--config.data.labels_file"), len(dataset.x_train))
 
 
 def positive_split(data, dataset: Dataset):
@@ -33,7 +38,7 @@ def positive_split(data, dataset: Dataset):
             raise UserError(f"config.data.{error}") from None
     if not data.labels_file:
         return dataset, splits.positive_split(y, positive, data.num_positive, data.split_seed)
-    split = splits.load_split(data.labels_file, len(y))
+    split = listed_split(data, dataset)
     strange = split.labeled[~np.isin(y[split.labeled], positive)]
     if len(strange):
         raise UserError(
@@ -66,8 +71,9 @@ class Sources(dict):
 
 
 def from_folder(data) -> Dataset:
+    path = path_of(data.path, "--config.data.path")
     return folder.load_folder(
-        data.path, data.image_size or None, fit=data.fit, background=data.background, skip_damaged=data.skip_damaged
+        path, data.image_size or None, fit=data.fit, background=data.background, skip_damaged=data.skip_damaged
     )
 
 
@@ -87,7 +93,7 @@ TFDS = "a name of TFDS"
 SOURCES = Sources(
     {
         "digits": Option(lambda data: digits.load_digits()),
-        "npz": Option(lambda data: npz.load_npz(data.path), ("data.path",)),
+        "npz": Option(lambda data: npz.load_npz(path_of(data.path, "--config.data.path")), ("data.path",)),
         "folder": Option(
             from_folder, tuple(f"data.{name}" for name in ("path", "image_size", "fit", "background", "skip_damaged"))
         ),

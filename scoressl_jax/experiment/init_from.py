@@ -1,7 +1,5 @@
 """score.init_from and classifier.init_from: weights of other runs and of released files, checked against the config."""
 
-from pathlib import Path
-
 import jax
 import numpy as np
 
@@ -11,6 +9,7 @@ from scoressl_jax.experiment.jobs import classifier_init
 from scoressl_jax.experiment.networks import SCORE_ARCHITECTURE, heights
 from scoressl_jax.experiment.process import build_sde
 from scoressl_jax.experiment.run import Run
+from scoressl_jax.files import path_of
 from scoressl_jax.sde import TRAINING_EPS
 from scoressl_jax.weights.fit import Weights, check, misfits
 from scoressl_jax.weights.score_sde import read_flax, read_torch
@@ -60,7 +59,7 @@ def load(source: str, height: int) -> Weights:
         raise UserError(
             f"config.score.init_from is {source!r}: give run:DIR, score_sde_torch:FILE.pth or score_sde_flax:FILE"
         )
-    path = str(Path(path).expanduser())
+    path = str(path_of(path, "--config.score.init_from"))
     return read_score_of_run(path) if kind == "run" else RELEASED[kind](path, height)
 
 
@@ -88,7 +87,8 @@ def classifier_weights(experiment):
     kind, _, path = source.partition(":")
     if kind != "run" or not path:
         raise UserError(f"config.classifier.init_from is {source!r}: give run:DIR, the directory of a run")
-    run, _, _ = finished_stage("classifier.init_from", str(Path(path).expanduser()), "classifier")
+    path = str(path_of(path, "--config.classifier.init_from"))
+    run, _, _ = finished_stage("classifier.init_from", path, "classifier")
     params = run.params("classifier")
     wrong = misfits(params, jax.eval_shape(classifier_init(experiment), jax.random.key(0)))
     if wrong:

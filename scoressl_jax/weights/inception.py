@@ -11,6 +11,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from scoressl_jax.errors import UserError, one_line
+from scoressl_jax.files import path_of
 from scoressl_jax.models.inception import OUTPUTS, Inception
 from scoressl_jax.weights.fit import SHOWN
 from scoressl_jax.weights.score_sde import TORCH, read_bytes
@@ -29,6 +30,7 @@ def read_inception(path):
 
 def read_arrays(path):
     """The file's arrays {name: array}, all that `layout` wants in their shapes and no others."""
+    path = path_of(path)
     read_bytes(path, 1)
     arrays = read_npz(path) if str(path).endswith(".npz") else read_torch(path)
     # PyTorch since 0.4.1 counts batches of training, which the released file was made without.

@@ -11,6 +11,7 @@ import numpy as np
 from flax.serialization import msgpack_restore
 
 from scoressl_jax.errors import UserError
+from scoressl_jax.files import path_of
 from scoressl_jax.models.scaling import POSITIONAL
 from scoressl_jax.weights.fit import Weights
 
@@ -28,6 +29,7 @@ TORCH = "PyTorch, to read the file: pip install 'scoressl_jax[torch]' (in a chec
 
 def read_flax(path, height):
     """A file of the JAX program: msgpack of step, optimizer, lr, model_state, ema_rate, params_ema and rng."""
+    path = path_of(path)
     data = read_bytes(path)
     if data.startswith(TORCH_FILES):
         raise UserError(f"{path} is a PyTorch file: read it as score_sde_torch:{path}")
@@ -48,6 +50,7 @@ def read_torch(path, height):
         import torch
     except ImportError:
         raise UserError(f"{path} needs {TORCH}") from None
+    path = path_of(path)
     read_bytes(path, 1)
     try:
         file = torch.load(path, map_location="cpu", weights_only=True)
@@ -72,7 +75,7 @@ def read_torch(path, height):
 
 def read_bytes(path, count=-1):
     try:
-        with open(path, "rb") as file:
+        with path_of(path).open("rb") as file:
             data = file.read(count)
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}): check the name of the file") from None

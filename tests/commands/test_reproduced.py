@@ -9,7 +9,6 @@ import pytest
 from scoressl_jax.__main__ import main
 from scoressl_jax.commands import reproduced
 from scoressl_jax.experiment.images import IMAGES
-from scoressl_jax.experiment.run import Run
 from scoressl_jax.studies.moons.config import default_config as moons_config
 from scoressl_jax.studies.moons.study import MOONS
 
@@ -149,7 +148,8 @@ def test_a_run_that_cannot_be_written(workdir, call, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Run, "write", full)
+    monkeypatch.setattr(reproduced, "check_writable", full)
+    monkeypatch.setattr(reproduced, "collect", lambda *_: pytest.fail("it is known before anything is computed"))
     code, out, (line,) = call(workdir)
     assert (code, out) == (2, "")
     assert f"{workdir} cannot be written (No space left on device)" in line

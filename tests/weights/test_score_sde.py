@@ -453,7 +453,7 @@ def test_converted_once_it_is_a_run(flax_file, params, tmp_path, capsys):
         (lambda path: path.write_bytes(b""), [], "is empty"),
         (lambda path: None, [], "No such file"),
         (None, ["--sde=vp"], "has a Fourier embedding, as for ve: leave --sde out"),
-        (None, ["--to={file}"], "cannot be made"),
+        (None, ["--to={file}"], "cannot be written"),
         (None, ["--attention", "5", "--image-size=16", "--sigma-max=0.001"], "config.sde.sigma_max"),
     ],
     ids=["text", "empty", "missing", "sde", "target", "sigma"],
