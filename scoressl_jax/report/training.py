@@ -22,8 +22,8 @@ TERMS = {  # logged name: (title, caption)
     "ce_tau": ("cross-entropy, almost clean", "Of almost clean labelled images: with few labels it falls to nearly 0."),
     "dlsm": ("error as guidance", "Error of the classifier's gradient as guidance (denoising likelihood score "
              "matching): look for a fall."),
-    "pseudo": ("pseudo-labels", "Cross-entropy of unlabelled images with a confident guess for a label: a late rise "
-               "can come of wrong guesses."),
+    "pseudo": ("loss of pseudo-labels", "Cross-entropy of unlabelled images with a confident guess for a label: a late "
+               "rise can come of wrong guesses."),
     "pseudo_dlsm": ("error as guidance, pseudo-labels", "The error of the gradient for images with a confident guess "
                     "for a label: look for a fall."),
     "denoising": ("consistency under denoising", "Distance of the features of a noisy image and of its denoised "
@@ -33,7 +33,9 @@ TERMS = {  # logged name: (title, caption)
     "prior": ("class shares", "Shares of the classes among unlabelled images, as given against as predicted: it "
               "should settle, not drift."),
 }  # fmt: skip
-NO_TERMS = {"stage", "step", "time", "loss", "grad_norm", "accuracy", "accuracy_tau", "pseudo_rate", "pseudo_right"}
+NO_TERMS = {"stage", "step", "time", "loss", "accuracy", "accuracy_tau", "pseudo_rate", "pseudo_right"}
+NO_TERMS |= {"grad_norm", "param_norm"}
+STAGES = {"judge": "Judge of the samples", "cas": "Classifier trained on samples"}
 GUESSES = "Share of unlabelled images with a confident guess for a label (pseudo-label)"
 
 
@@ -62,7 +64,7 @@ def guesses(run):
         text = f"{GUESSES}, and with a right one: look for both high, close together."
     else:
         text = f"{GUESSES}. How many are right is not known, as the true labels are not."
-    return "classifier", "pseudo-labels", "Classifier: pseudo-labels", names, True, text
+    return "classifier", "pseudo-labels", "Classifier: share with pseudo-label", names, True, text
 
 
 def terms(run):
@@ -86,11 +88,11 @@ def training(run):
     first = [panel(run, *which) for which in FIRST]
     rest = [panel(run, *guesses(run))]
     for name in terms(run):
-        title, text = TERMS.get(name, (name.replace("_", " "), "One of the things that the classifier learns by."))
+        title, text = TERMS.get(name, (name.replace("_", " "), "Another number of the classifier's training."))
         text = f"{text} Logged as {name}."
         rest.append(panel(run, "classifier", name, f"Classifier: {title}", {name: name}, False, text))
     for stage in dict.fromkeys(row["stage"] for row in run.metrics if row["stage"] not in ("score", "classifier")):
-        title = f"{stage.replace('_', ' ').capitalize()}: loss"
+        title = f"{STAGES.get(stage, stage.replace('_', ' ').capitalize())}: loss"
         rest.append(panel(run, stage, "loss", title, {"loss": "loss"}, False, f"Loss of the stage {stage}."))
     rest = [part for part in rest if part]
     shown = [part for part in first if part]

@@ -12,10 +12,13 @@ from PIL import Image
 
 from scoressl_jax.experiment.run import Run
 from scoressl_jax.files import write_bytes, write_json, write_npz, write_text
-from scoressl_jax.report import training
+from scoressl_jax.report import classifier, training
 from scoressl_jax.report.charts import GAP, tile_size
+from scoressl_jax.report.generation import generation
 from scoressl_jax.report.page import summary, write_report
+from scoressl_jax.report.results import results
 from scoressl_jax.report.snapshot import Snapshot
+from scoressl_jax.report.times import times
 from scoressl_jax.report.training import curve
 
 
@@ -269,8 +272,8 @@ def test_shares_stand_with_their_standard_errors(whole, tmp_path):
         change(workdir, "results.json", **{block: {f"{name}_standard_error": None}})
     headline = page_of(workdir).text["headline"]
     assert "96.9 %" in headline
-    assert "±" not in headline + page_of(workdir).text["noise"]
-    assert "± is one" not in page_of(workdir).text["results"]
+    assert "±" not in headline
+    assert "± is one" not in results(Snapshot(Run.open(workdir)))
 
 
 def test_classes_are_not_folded(whole):
@@ -284,7 +287,7 @@ def test_a_class_without_test_images_has_no_error(tmp_path):
     workdir = light_run(tmp_path)
     row = {"class": "empty", "precision": 0.0, "recall": 0.0, "f1": 0.0, "count": 0}
     change(workdir, "results.json", classifier={"per_class": [row]})
-    assert "empty0.0 %0.0 %00" in page_of(workdir).text["results"]
+    assert "<td>empty</td><td>0.0 %</td><td>0.0 %</td><td>0</td><td>0</td>" in results(Snapshot(Run.open(workdir)))
 
 
 def test_loss_and_accuracy_come_first_and_the_lines_are_explained(whole):
@@ -300,7 +303,10 @@ def test_loss_and_accuracy_come_first_and_the_lines_are_explained(whole):
 
 def test_what_the_page_has_no_words_for_is_shown_by_its_name(tmp_path):
     write_json(tmp_path / "config.json", make_config())
-    rows = [{"stage": "classifier", "step": step, "loss": 1.0, "grad_norm": 2.0, "new_term": 3.0} for step in (1, 2)]
+    rows = [
+        {"stage": "classifier", "step": step, "loss": 1.0, "grad_norm": 2.0, "param_norm": 5.0, "new_term": 3.0}
+        for step in (1, 2)
+    ]
     rows += [{"stage": "new_stage", "step": step, "loss": 1.0} for step in (1, 2)]
     write_text(tmp_path / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     page = page_of(tmp_path)
@@ -322,12 +328,16 @@ def test_right_pseudo_labels_are_drawn_where_they_can_be_known(hidden, right, dr
         "training_curve",
         lambda title, series, unit: seen.update({title: series}) or curves(title, series),
     )
-    workdir = light_run(tmp_path)
-    change(workdir, "data.json", num_hidden=hidden)
+    workdir = tmp_path
+    write_json(workdir / "config.json", make_config())
+    known = {} if hidden is None else {"num_hidden": hidden}
+    write_json(workdir / "data.json", {"num_unlabeled": 1337, **known})
     rows = [{"stage": "classifier", "step": step, "pseudo_rate": 0.5, "pseudo_right": right} for step in (1, 2, 3)]
     write_text(workdir / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     text = page_of(workdir).text["training"]
-    assert sorted(seen["Classifier: pseudo-labels"]) == (["and right", "confident"] if drawn else ["confident"])
+    assert sorted(seen["Classifier: share with pseudo-label"]) == (
+        ["and right", "confident"] if drawn else ["confident"]
+    )
     assert ("How many are right is not known" in text) != drawn
 
 
@@ -363,11 +373,9 @@ def test_without_labels_for_a_judge_the_page_says_so(tmp_path):
 def test_samples_that_were_not_compared_say_why(plan, words, tmp_path):
     workdir = without_a_judge(tmp_path, **plan)
     change(workdir, "data.json", num_hidden=None)  # of older runs it is not known
-    results = json.loads((workdir / "results.json").read_text())
-    write_json(workdir / "results.json", {name: block for name, block in results.items() if name != "generation"})
-    page = page_of(workdir)
-    assert words in page.text["generation"]
-    assert "not measured yet" not in page.text["generation"]
+    figures = json.loads((workdir / "results.json").read_text())
+    write_json(workdir / "results.json", {name: block for name, block in figures.items() if name != "generation"})
+    assert words in generation(Snapshot(Run.open(workdir)))
 
 
 def test_it_says_where_and_when_the_run_was_made(tmp_path, whole):
@@ -384,7 +392,7 @@ def test_it_says_where_and_when_the_run_was_made(tmp_path, whole):
     assert "2,000345,6782026-11-25" in page.text["times"]
     gpu = machine(platform="gpu", device="NVIDIA H100", devices=1, cores=1)
     write_json(workdir / "made_on.json", here | {"score": gpu})
-    text = page_of(workdir).text["times"]
+    text = times(Snapshot(Run.open(workdir)))
     assert (
         "Made (score) on 2026-11-25 by scoressl_jax 0.2.0 with jax 0.10.2 on 1 GPU device (NVIDIA H100), 1 core" in text
     )
@@ -409,13 +417,15 @@ def test_confidence_that_is_far_off_is_warned_of(whole, tmp_path):
     for accuracy, words in ((0.5, "too sure. More labels"), (0.99, "less sure than it could be")):
         changed = {"confidence": np.full(15, 0.8), "accuracy": np.full(15, accuracy), "count": np.ones(15)}
         write_npz(workdir / "evaluation.npz", **arrays | {f"reliability_{k}": v for k, v in changed.items()})
-        text = page_of(workdir).text["reliability"]
+        text = classifier.reliability(Snapshot(Run.open(workdir)))
         assert words in text
         assert f"80.0 % sure on the mean, and right in {100 * accuracy:.1f} % of test images" in text
         assert f"{abs(80 - 100 * accuracy):.0f} points off" in text
     mixed = {"accuracy": np.array([0.5, 1.0]), "confidence": np.array([0.8, 0.7]), "count": np.ones(2)}
     write_npz(workdir / "evaluation.npz", **arrays | {f"reliability_{k}": v for k, v in mixed.items()})
-    assert "too sure of some images and not sure enough of others" in page_of(workdir).text["reliability"]
+    assert "too sure of some images and not sure enough of others" in classifier.reliability(
+        Snapshot(Run.open(workdir))
+    )
 
 
 def test_each_class_has_a_strip_of_its_own_with_its_name_as_text(whole):
