@@ -21,6 +21,7 @@ from scoressl_jax.experiment.config import FIELDS
 from scoressl_jax.experiment.fields import check_values
 from scoressl_jax.experiment.images import IMAGES
 from scoressl_jax.experiment.run import Run
+from scoressl_jax.experiment.speaker import opened
 from scoressl_jax.report.page import write_report
 from scoressl_jax.sampling.generate import Progress, batch_drawer, drawn, to_uint8
 from scoressl_jax.studies.kinds import kind_of
@@ -77,8 +78,9 @@ class OpenedRun:
         """What results.json holds."""
         return self._run.results
 
-    def classify(self, images: np.ndarray) -> np.ndarray:
-        """Probability of each class, float32 `[N, classes]`, in the order of `class_names`.
+    def classify(self, images: np.ndarray, by: str = "") -> np.ndarray:
+        """Probability of each class, float32 `[N, classes]`, in the order of `class_names`. Where the run has a teacher,
+        which knows clean images best, it answers; `by` "classifier" asks the noise-conditional classifier instead.
 
         >>> images = np.zeros((3, 8, 8, 1), np.uint8)
         >>> probabilities = run.classify(images)
@@ -88,11 +90,22 @@ class OpenedRun:
 
         Raises UserError for images of another size or type.
         """
-        x = self._images(images)
+        x, teacher = self._images(images), self._teacher
+        if by not in ("", "classifier", *(("teacher",) if teacher else ())):
+            raise UserError(
+                f"by is {by!r}: give 'classifier'" + (", or 'teacher'" if teacher else ": there is no teacher")
+            )
+        if teacher and by != "classifier":
+            return teacher.probabilities(np.rint(255 * x).astype(np.uint8))
         t = np.full(len(x), self.config.evaluation.accuracy_t, np.float32)
         program = self._program("classify", lambda: self._compiled(classify_with))
         parameters = self._params("score"), self._params("classifier")
         return batched(partial(program, parameters), self._batch(self.config.evaluation), x, t)
+
+    @cached_property
+    def _teacher(self):
+        """Who labels clean images; None where the run has no teacher."""
+        return opened(self._run, self.config, len(self.class_names))
 
     def score(self, x: np.ndarray, t: float | np.ndarray) -> np.ndarray:
         """The score of noisy images x, like x: the gradient of the log density of images diffused to times t in (0, 1],

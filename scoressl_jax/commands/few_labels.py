@@ -21,8 +21,9 @@ from scoressl_jax.experiment.config import per_device
 from scoressl_jax.experiment.images import IMAGES
 from scoressl_jax.experiment.jobs import teacher_job
 from scoressl_jax.experiment.run import Run
+from scoressl_jax.experiment.speaker import opened
 from scoressl_jax.experiment.stages import Work, execute
-from scoressl_jax.experiment.teacher import opened
+from scoressl_jax.experiment.teacher import AUTO
 from scoressl_jax.files import check_writable, path_of, read_or_empty, write_bytes, write_json, write_text
 from scoressl_jax.methods.baselines import BASELINES, fit
 from scoressl_jax.methods.table import METHODS
@@ -37,7 +38,7 @@ def parse(argv: list) -> tuple[Namespace, object]:
     parser = Parser("scoressl few_labels", description=__doc__)
     parser.add_argument("--output", required=True, metavar="DIR", help="directory of the table and its runs")
     parser.add_argument("--labels", default="", metavar="N,N", help="numbers of labelled images; the config's own")
-    known = ",".join((*METHODS, *BASELINES))
+    known = ",".join((AUTO, *METHODS, *BASELINES))
     parser.add_argument("--methods", default=known, metavar="A,B", help=f"of {known}")
     parser.add_argument("--seeds", default="0,1,2", metavar="N,N")
     parser.add_argument("--minutes", type=float, default=2.0, help="of wall time for each cell")
@@ -46,7 +47,7 @@ def parse(argv: list) -> tuple[Namespace, object]:
     config = parse_config([*rest, f"--workdir={options.output}", "--mode=check"])[0]
     options.labels = numbers("--labels", options.labels) if options.labels else [config.data.num_labels]
     options.seeds, options.methods = numbers("--seeds", options.seeds), options.methods.split(",")
-    strange = [method for method in options.methods if method not in (*METHODS, *BASELINES)]
+    strange = [method for method in options.methods if method not in known.split(",")]
     if strange:
         parser.error(f"--methods={strange[0]}: choose among {known}")
     if not 0 < options.minutes < float("inf"):
@@ -94,9 +95,12 @@ def with_network(config, seconds: float, steps: int, folder) -> dict:
     with run.locked():
         adopt(work, "scoressl few_labels")
         execute(kind, "train_teacher", work)
-    logits = opened(run, config, experiment.num_classes).outputs(experiment.dataset.x_test)["logits"]
-    found = {name: run.results["teacher"].get(name) for name in ("seconds", "steps", "unlabeled_accuracy")}
-    return found | {"accuracy": float((logits.argmax(-1) == experiment.dataset.y_test).mean())}
+    p, block = (
+        opened(run, config, experiment.num_classes).probabilities(experiment.dataset.x_test),
+        run.results["teacher"],
+    )
+    found = {name: block[name] for name in ("seconds", "steps", "unlabeled_accuracy", "speaks", "why") if name in block}
+    return found | {"accuracy": float((p.argmax(-1) == experiment.dataset.y_test).mean())}
 
 
 def with_baseline(config, name: str, seconds: float) -> dict:
@@ -130,7 +134,7 @@ def main(argv: list) -> int:
         name = f"{config.data.name}-{labels}-{method}-{seed}"
         print(f"cell {number} of {len(cells)}: {name}", flush=True)
         if name not in known["cells"]:
-            if method in METHODS:
+            if method not in BASELINES:
                 cell = of_cell(config, labels, seed, method)
                 found = with_network(cell, 60 * options.minutes, options.steps, output / "runs" / name)
             else:

@@ -1,9 +1,8 @@
 """Studies of images: the table of their stages."""
 
 import numpy as np
-from scipy.special import softmax
 
-from scoressl_jax.experiment import estimate, samplers, teacher
+from scoressl_jax.experiment import choice, estimate, samplers, speaker, teacher
 from scoressl_jax.experiment.build import build, open_experiment
 from scoressl_jax.experiment.class_prior import class_prior, estimate_prior, positive_job
 from scoressl_jax.experiment.config import CHOICES, FIELDS
@@ -24,6 +23,7 @@ JUDGED = tuple(
     f"evaluation.{name}"
     for name in ("batch_size", "judge_depth", "judge_widen", "judge_patch", "judge_learning_rate", "judge_noise")
 )
+TAUGHT = ("seed", "dtype", "regime", *(f"teacher.{name}" for name in teacher.FIELDS if name != "hard"))
 CHANGED = tuple(f"classifier.random_{name}" for name in ("flip", "shift", "affine"))
 
 
@@ -60,17 +60,23 @@ def has_teacher(config) -> bool:
     return config.teacher.method != teacher.NONE
 
 
+def teacher_steps(run) -> int:
+    """Steps of its schedule that are done: all of them where it was stopped as early as it should be."""
+    done = run.steps_done("teacher")
+    return round(done / (run.choice.get("stop") or run.config["teacher"]["stop"])) if done else 0
+
+
 def label(work) -> None:
     """Make teacher.npz: the teacher's probabilities for every training image, and what it takes to ask it again."""
-    found = teacher.trained(work)
-    probabilities = softmax(found.outputs(work.experiment.dataset.x_train)["logits"], axis=-1)
+    found = speaker.trained(work)
+    probabilities = found.probabilities(work.experiment.dataset.x_train)
     block = {}
     hidden = work.experiment.split.unlabeled[work.experiment.dataset.y_train[work.experiment.split.unlabeled] >= 0]
     if len(hidden):  # only to measure: training never sees them
         right = probabilities[hidden].argmax(-1) == work.experiment.dataset.y_train[hidden]
         block = shares(len(hidden), unlabeled_accuracy=float(right.mean()))
-    work.run.record(teacher=block)
-    work.run.write_arrays("teacher", probabilities=probabilities, **teacher.flat_statistics(found.statistics))
+    work.run.record(teacher=block | speaker.words(work.run, work.config))
+    work.run.write_arrays("teacher", probabilities=probabilities, **found.arrays())
 
 
 def taught(work):
@@ -145,16 +151,28 @@ STAGES = (
         reads=(*SHARED, "score"),
         data=("images",),
     ),
+    Stage(
+        name="choice",
+        mode="train_teacher",
+        run=choice.choose,
+        applies=lambda work: work.config.teacher.method == teacher.AUTO,
+        reads=TAUGHT,
+        data=("images", "labels"),
+        makes=("choice.json",),
+        extent=lambda run: int("speaks" in run.choice),
+    ),
     trained(
         "teacher",
         mode="train_teacher",
-        job=lambda work: teacher_job(work.experiment),
+        job=lambda work: teacher_job(choice.chosen(work)),
         block=lambda work, measured: {"teacher": {"method": work.config.teacher.method, **measured}},
         steps=lambda config: config.teacher.steps,
         schedule=lambda config: config.teacher.schedule,
         applies=lambda work: has_teacher(work.config),
         grows="teacher.steps",
-        reads=("seed", "dtype", "regime", *(f"teacher.{name}" for name in teacher.FIELDS if name != "hard")),
+        needs=lambda config: ("choice",) if config.teacher.method == teacher.AUTO else (),
+        extent=teacher_steps,
+        reads=TAUGHT,
         data=("images", "labels"),
     ),
     Stage(

@@ -60,11 +60,13 @@ def make_job(
     changes=None,
     rate=None,
     memory=None,
+    steps=None,
     **rounds,
 ):
     """A Job from a stage's loss; `stage` has the optimiser's fields, ema and steps; key order in pools is free.
     `changes`: of make_batch_fn; `rate`: the field of the learning rate where it is not the stage's own; `memory`: what
-    the state carries for a loss that sees the state; `rounds`: the Job's `rounds` and `between`."""
+    the state carries for a loss that sees the state; `steps`: in place of the stage's, whose schedule is then cut
+    short; `rounds`: the Job's `rounds` and `between`."""
     optimizer = optimizer_of(stage)
     key = jax.random.fold_in(jax.random.key(config.seed), 1)
     return Job(
@@ -77,7 +79,7 @@ def make_job(
         frozen=frozen,
         pools=pools,
         batch_sizes=batch_sizes,
-        steps=stage.steps,
+        steps=steps or stage.steps,
         seed=config.seed,
         remedy=f"lower config.{rate or f'{name}.learning_rate'} or allow config.training.max_rollbacks",
         **config.training,  # steps_per_call, checkpoint_every, max_rollbacks
@@ -154,6 +156,7 @@ def teacher_job(experiment, name="teacher", labeled=None, steps=None):
         batch_sizes=batch_sizes,
         rate="teacher.learning_rate",
         memory=method.start(sizes),
+        steps=max(round(teacher.stop * teacher.steps), 1),
         **between_rounds(method, network, teacher.steps),
     )
 

@@ -15,6 +15,7 @@ from scoressl_jax.errors import UserError
 from scoressl_jax.experiment.data import features_of
 from scoressl_jax.experiment.judge import Judge, can_judge, judge_network
 from scoressl_jax.experiment.progress import progress_bar
+from scoressl_jax.experiment.speaker import opened
 from scoressl_jax.metrics import classification
 from scoressl_jax.metrics import samples as sample_measures
 from scoressl_jax.metrics.features import extractor
@@ -44,10 +45,19 @@ def evaluate(work) -> None:
     """Everything that is measured; evaluation.npz comes last, because it is what says that this stage is done."""
     started = time.perf_counter()
     work.run.record_data()
+    evaluate_teacher(work)
     arrays = evaluate_classifier(work) | evaluate_samples(work)
     evaluate_likelihood(work)
     work.run.record(evaluation={"seconds": round(time.perf_counter() - started, 1)})
     work.run.write_arrays("evaluation", class_names=np.array(work.experiment.class_names), **arrays)
+
+
+def evaluate_teacher(work) -> None:
+    """Accuracy of who labels clean images, where that is not the classifier."""
+    data, found = work.experiment.dataset, opened(work.run, work.config, work.experiment.num_classes)
+    if found:
+        right = found.probabilities(data.x_test).argmax(-1) == data.y_test
+        work.run.record(teacher=shares(len(right), accuracy=float(right.mean())))
 
 
 def evaluate_classifier(work) -> dict:

@@ -38,6 +38,7 @@ BELOW = "checkpoints"
 MEASURED = ("data", "evaluation", "generation", "likelihood", "score_error")
 WORKED = (  # keys of the others that are not
     *("kind", "parameters", "steps", "loss", "seconds", "init_from", "losses", "runs", "networks"),
+    *("speaks", "network", "stop", "why", "unlabeled_accuracy", "unlabeled_accuracy_standard_error"),
     *("count", "sampler", "calls", "scale", "task", "estimate", "standard_error", "method", "true", "error"),
 )
 
@@ -164,6 +165,11 @@ class Run:
     @property
     def labels(self) -> dict:
         return read_or_empty(self.workdir / "labels.json")
+
+    @property
+    def choice(self) -> dict:
+        """choice.json: what speaks for a teacher that was chosen, and why."""
+        return read_or_empty(self.workdir / "choice.json")
 
     @property
     def metrics(self) -> list[dict]:

@@ -7,18 +7,27 @@ from functools import cache, partial
 
 import jax
 import numpy as np
-from flax.traverse_util import flatten_dict, unflatten_dict
 
 from scoressl_jax.data import randaugment
 from scoressl_jax.data.augmentation import augmented
 from scoressl_jax.devices import batched, by_image, device_mesh, replicated
 from scoressl_jax.errors import UserError
 from scoressl_jax.experiment import networks, training
-from scoressl_jax.experiment.fields import NOT_NEGATIVE, POSITIVE, SHARE, Field, Option, Rule, one_of
+from scoressl_jax.experiment.fields import (
+    AT_LEAST_TWO,
+    FRACTION,
+    NOT_NEGATIVE,
+    POSITIVE,
+    SHARE,
+    Field,
+    Option,
+    Rule,
+    one_of,
+)
 from scoressl_jax.methods.table import METHODS, PU_METHODS
 from scoressl_jax.models.clean_resnet import CleanResNet, applied, statistics
 
-NONE = "none"
+NONE, AUTO = "none", "auto"
 ALL_METHODS = {**METHODS, **PU_METHODS}
 LABELS_ALONE = ("supervised",)  # methods that look at no unlabelled image
 
@@ -37,7 +46,13 @@ def fields_of(method: type) -> dict:
 OPTIMISED = training.fields(learning_rate=3e-3, weight_decay=0.01, batch_size=32, steps=1500, clip=5.0, ema=0.995)
 OPTIMISED.pop("times")
 FIELDS = dict(
-    method=Field(NONE, "how it learns; none: there is no teacher, as in the papers", one_of(NONE, *ALL_METHODS)),
+    method=Field(
+        NONE,
+        "how it learns; none: there is no teacher, as in the papers; auto: chosen by labelled images left out",
+        one_of(NONE, AUTO, *ALL_METHODS),
+    ),
+    folds=Field(3, "auto: the labelled images are left out in so many parts", AT_LEAST_TWO),
+    choice_steps=Field(500, "auto: of each candidate on each fold", POSITIVE),
     depth=Field(10, "WRN-depth-widen", networks.DEPTH),
     widen=Field(1, "width over 16 channels", POSITIVE),
     patch=Field(1, "as score.patch", POSITIVE),
@@ -46,6 +61,8 @@ FIELDS = dict(
     flip=Field(False, "weak and strong: mirror images at random"),
     shift=Field(0.07, "weak: move by up to this share of the height", SHARE),
     strong=Field("affine", "what strong augmentation is", one_of("affine", "rand_augment")),
+    strength=Field(1.0, "strong: a factor of all that follows, but operations", SHARE),
+    stop=Field(1.0, "share of the steps after which training ends, its schedule cut short", FRACTION),
     rotate=Field(20.0, "affine: turn by up to so many degrees", NOT_NEGATIVE),
     zoom=Field(0.2, "affine: enlarge by up to this share, or shrink", SHARE),
     shear=Field(0.2, "affine: shear by up to this share", SHARE),
@@ -60,7 +77,7 @@ FIELDS = dict(
 AFFINE = tuple(f"teacher.{name}" for name in ("rotate", "zoom", "shear", "move", "contrast", "brightness"))
 COMMON = tuple(
     f"teacher.{name}"
-    for name in ("depth", "widen", "patch", *OPTIMISED, "flip", "strong", "cutout", "operations")
+    for name in ("depth", "widen", "patch", *OPTIMISED, "stop", "flip", "strong", "strength", "cutout", "operations")
 )
 UNLABELED = ("teacher.unlabeled_batch_size", "teacher.shift")
 TAUGHT = ("teacher.hard", "classifier.terms.taught", "classifier.terms.taught_tau")
@@ -75,6 +92,7 @@ def read_by(name: str) -> tuple:
 
 CHOICES = {
     "teacher.method": {NONE: Option(None, PSEUDO)}
+    | {AUTO: Option(None, (*read_by("mean_teacher"), "teacher.folds", "teacher.choice_steps"))}
     | {name: Option(ALL_METHODS[name], read_by(name)) for name in ALL_METHODS},
     "teacher.strong": {
         "affine": Option(randaugment.strong, AFFINE),
@@ -84,7 +102,7 @@ CHOICES = {
 
 
 def check(config) -> None:
-    name, methods = config.teacher.method, {"ssl": METHODS, "pu": PU_METHODS}.get(config.regime, {})
+    name, methods = config.teacher.method, {"ssl": {AUTO: None, **METHODS}, "pu": PU_METHODS}.get(config.regime, {})
     if name not in (NONE, *methods):
         raise UserError(
             f"config.teacher.method {name} is not for config.regime {config.regime}: "
@@ -111,16 +129,18 @@ def strong_of(teacher) -> Callable:
     """(x, key) -> x: mirrored, changed, and a square of the image's own mean cut out."""
     if teacher.strong == "affine":
         names = ("rotate", "zoom", "shear", "contrast", "brightness")
-        options = {name: teacher[name] for name in names} | {"shift": teacher.move, "cutout": 0.0}
-        change = partial(randaugment.strong, **options)
+        options = {name: teacher.strength * teacher[name] for name in names}
+        change = partial(randaugment.strong, **options, shift=teacher.strength * teacher.move, cutout=0.0)
     else:
         change = partial(randaugment.rand_augment, count=teacher.operations)
+
+    cutout = teacher.strength * teacher.cutout
 
     def strong(x, key):
         key_flip, key_change, key_cutout = jax.random.split(key, 3)
         x = change(augmented(x, key_flip, flip=teacher.flip), key_change)
         mean = x.mean((1, 2), keepdims=True)
-        return randaugment.cut_out(x, key_cutout, teacher.cutout, mean) if teacher.cutout else x
+        return randaugment.cut_out(x, key_cutout, cutout, mean) if cutout else x
 
     return strong
 
@@ -150,25 +170,6 @@ class Teacher:
         """{"logits" [N, C], "features" [N, F]} of uint8 images."""
         batch = BATCH + -BATCH % jax.device_count()
         return batched(partial(compiled(self.network)[1], self.params, self.statistics), batch, images)
-
-
-def trained(work) -> Teacher:
-    """The teacher of a run, with the statistics of its own training images."""
-    experiment = work.experiment
-    network = build_network(work.config.teacher, experiment.num_classes, work.config.dtype)
-    return Teacher.on(network, work.params("teacher"), experiment.dataset.x_train)
-
-
-def flat_statistics(found) -> dict:
-    """{dotted name: array}, as teacher.npz keeps them."""
-    return {f"statistics/{name}": np.asarray(values) for name, values in flatten_dict(found, sep="/").items()}
-
-
-def opened(run, config, num_classes: int) -> Teacher:
-    """The teacher of a run from its files alone."""
-    kept = {n.removeprefix("statistics/"): a for n, a in run.arrays("teacher").items() if n.startswith("statistics/")}
-    network = build_network(config.teacher, num_classes, config.dtype)
-    return Teacher(network, run.params("teacher"), unflatten_dict(kept, sep="/"))
 
 
 @cache

@@ -1,0 +1,86 @@
+"""Who labels clean images: the teacher's network or, where the choice fell on it, what people use instead.
+
+Both have `probabilities(images uint8 [N, H, W, C]) -> [N, classes]`, and `arrays()`, what teacher.npz keeps of them.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+from scipy.special import softmax
+
+from scoressl_jax.experiment.choice import INSTEAD, chosen
+from scoressl_jax.experiment.teacher import Teacher, build_network
+from scoressl_jax.methods.baselines import BASELINES, alone, pixels, whole
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkSpeaker:
+    teacher: Teacher
+
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        return softmax(self.teacher.outputs(images)["logits"], axis=-1)
+
+    def arrays(self) -> dict:
+        return {f"statistics/{n}": np.asarray(a) for n, a in flatten_dict(self.teacher.statistics, sep="/").items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class InsteadSpeaker:
+    """Fitted anew from its few labelled images, which is quick, whenever it is asked for."""
+
+    images: np.ndarray
+    labels: np.ndarray
+    predict: Callable
+
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        return self.predict(images).astype(np.float32)
+
+    def arrays(self) -> dict:
+        return {"instead_images": self.images, "instead_labels": self.labels}
+
+
+def instead(run, classes: int, images, labels) -> InsteadSpeaker:
+    """With the setting that was cross-validated."""
+    x, setting = pixels(images), run.choice["candidates"][run.choice["speaks"]]["setting"]
+    with alone():
+        model = BASELINES[INSTEAD[run.choice["speaks"]]](x, x[:0], 0)[1](np.arange(len(x)), labels, **setting)
+
+    def predict(images):
+        with alone():
+            return whole(model, pixels(images), classes)
+
+    return InsteadSpeaker(images, labels, predict)
+
+
+def network_of(config, classes: int):
+    return build_network(config.teacher, classes, config.dtype)
+
+
+def trained(work):
+    """The speaker of a run that has its data; the network's statistics are those of its training images."""
+    experiment, data, labeled = work.experiment, work.experiment.dataset, work.experiment.split.labeled
+    if work.run.choice.get("speaks") in INSTEAD:
+        return instead(work.run, experiment.num_classes, data.x_train[labeled], data.y_train[labeled])
+    network = network_of(chosen(work).config, experiment.num_classes)
+    return NetworkSpeaker(Teacher.on(network, work.params("teacher"), data.x_train))
+
+
+def opened(run, config, classes: int):
+    """The speaker of a run from its files alone; None where it has no teacher."""
+    kept = run.arrays("teacher")
+    if not kept:
+        return None
+    if "instead_images" in kept:
+        return instead(run, classes, kept["instead_images"], kept["instead_labels"])
+    found = {n.removeprefix("statistics/"): a for n, a in kept.items() if n.startswith("statistics/")}
+    network = network_of(config, classes)  # a choice changes what is learned, never the network
+    return NetworkSpeaker(Teacher(network, run.params("teacher"), unflatten_dict(found, sep="/")))
+
+
+def words(run, config) -> dict:
+    """What results.json says of who speaks, and why."""
+    if not run.choice:
+        return {"speaks": config.teacher.method}
+    return {name: run.choice[name] for name in ("speaks", "network", "stop", "why")}
