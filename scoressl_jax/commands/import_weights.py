@@ -17,6 +17,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from scoressl_jax.commands.arguments import Parser, at_least, check_target
+from scoressl_jax.devices import check_devices
 from scoressl_jax.errors import UserError
 from scoressl_jax.experiment.config import default_config, validate
 from scoressl_jax.experiment.networks import SCORE_ARCHITECTURE, heights
@@ -124,5 +125,6 @@ def make_npz(options: Namespace) -> str:
 
 def main(argv: list) -> int:
     options = parse(argv)
+    check_devices()
     print((make_npz if options.to.endswith(".npz") else make_run)(options))
     return 0

@@ -4,6 +4,7 @@ Needs no data set and trains nothing; what the run has not measured is left out 
 """
 
 from scoressl_jax.commands.arguments import Parser
+from scoressl_jax.devices import check_devices
 from scoressl_jax.errors import UserError
 from scoressl_jax.experiment.run import Run
 from scoressl_jax.experiment.stages import Work
@@ -15,6 +16,7 @@ def main(argv: list) -> int:
     parser.add_argument("run", metavar="RUN", help="directory of the run")
     run = Run.open(parser.parse_args(argv).run)
     kind = kind_of(run.config)
+    check_devices()
     try:
         kind.stage("report").run(Work(kind, run, None))  # no experiment: not every run tells enough for one
     except OSError as error:

@@ -13,7 +13,7 @@ from PIL import Image
 from scoressl_jax.data.dataset import UNLABELED, make_dataset
 from scoressl_jax.errors import UserError
 
-TEST = ("test", "validation", "valid", "val")  # the first that is there is the test set
+TEST = ("test", "validation", "valid", "val")  # the first that is there, and has labels, is the test set
 UNLABELED_SPLITS = ("unlabelled", "unlabeled")  # as of STL-10
 CHANNELS = {1: "L", 3: "RGB"}
 INSTALL = "pip install 'scoressl_jax[tfds]' (in a checkout: pip install -e '.[tfds]')"
@@ -24,7 +24,8 @@ def load_tfds(name, data_dir=None, download=False):
 
     name: also with configuration or version, as `name/config:1.0.0`. data_dir: None is TFDS's own default, which is
     $TFDS_DATA_DIR or ~/tensorflow_datasets. Images come in the order of the prepared files, whatever their format.
-    A split of unlabelled images joins the training images; a validation split serves where there is none for testing.
+    A split of unlabelled images joins the training images; a validation split serves where there is none for testing,
+    or where the labels of that are not known.
     Nothing is downloaded unless `download` is True. Sets prepared as array_record or parquet are read without
     TensorFlow; preparing, and reading tfrecord, need it. Raises UserError for a name that TFDS lacks, a set that is not
     prepared or is damaged, missing TensorFlow, and sets without image and label or without train and test splits.
@@ -43,32 +44,47 @@ def load_tfds(name, data_dir=None, download=False):
                 )
             builder = _prepare(tfds, name, data_dir)
         _check(tfds, name, builder.info)
-        used = _splits(name, builder.info.splits)
-        x_train, y_train, x_test, y_test = (a for split in used[:2] for a in _read(tfds, name, builder, split))
-        for split in used[2:]:
+        tests, unlabelled = _splits(name, builder.info.splits)
+        test, x_test, y_test = _labelled(tfds, name, builder, tests)
+        x_train, y_train = _read(tfds, name, builder, "train")
+        for split in unlabelled:
             images, _ = _read(tfds, name, builder, split)
             x_train = np.concatenate([x_train, images])
             y_train = np.concatenate([y_train, np.full(len(images), UNLABELED)])
     dataset = make_dataset(name, x_train, y_train, x_test, y_test, builder.info.features["label"].names)
-    return dataclasses.replace(dataset, notes=_notes(used, builder.info.splits))
+    return dataclasses.replace(dataset, notes=_notes(tests, test, unlabelled, builder.info.splits))
 
 
 def _splits(name, there):
-    """The splits that are read: for training, for testing, and without labels."""
-    test = next((split for split in TEST if split in there), None)
-    if "train" not in there or test is None:
-        missing = "train" if test else "test or validation"
+    """The splits that may be for testing, in turn, and those without labels; there is one called train as well."""
+    tests = [split for split in TEST if split in there]
+    if "train" not in there or not tests:
+        missing = "train" if tests else "test or validation"
         raise UserError(
             f"{name} has the splits {', '.join(there)}, but none called {missing}: choose a set with train and test"
         )
-    return "train", test, *(split for split in UNLABELED_SPLITS if split in there)
+    return tests, [split for split in UNLABELED_SPLITS if split in there]
 
 
-def _notes(used, there):
+def _labelled(tfds, name, builder, tests):
+    """(split, its images and labels) of the first for testing that is not without labels, as some sets' is."""
+    for split in tests:
+        images, labels = _read(tfds, name, builder, split)
+        if (labels >= 0).any():
+            return split, images, labels
+    raise UserError(
+        f"{name}: the labels of {' and '.join(tests)} are not known (-1), and accuracy is measured on them: choose a "
+        "set with a labelled test or validation split"
+    )
+
+
+def _notes(tests, test, unlabelled, there):
     """What is not as everywhere, in words."""
-    notes = [f"split {used[1]} is the test set"] if used[1] != TEST[0] else []
-    notes += [f"the images of split {split} are without labels" for split in used[2:]]
-    unused = [split for split in there if split not in used]
+    without = tests[: tests.index(test)]
+    why = f", as the labels of {' and '.join(without)} are not known" if without else ""
+    notes = [f"split {test} is the test set{why}"] if test != TEST[0] else []
+    notes += [f"the images of split {split} are without labels" for split in unlabelled]
+    unused = [split for split in there if split not in ("train", test, *unlabelled)]
     return (*notes, *([f"splits not used: {', '.join(unused)}"] if unused else []))
 
 

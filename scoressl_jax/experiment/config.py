@@ -12,6 +12,7 @@ from scoressl_jax.experiment.fields import (
     NOT_NEGATIVE,
     POSITIVE,
     Field,
+    Option,
     batch_sizes,
     check_devices,
     check_ignored,
@@ -22,7 +23,7 @@ from scoressl_jax.experiment.fields import (
 )
 from scoressl_jax.experiment.run import Run
 from scoressl_jax.files import path_of
-from scoressl_jax.metrics.features import FEATURES
+from scoressl_jax.metrics.features import FEATURES, extractor
 from scoressl_jax.metrics.manifold import INSIDE
 
 EVALUATION = dict(
@@ -48,6 +49,7 @@ EVALUATION = dict(
     convention=Field("prdc", "of the balls round the points", one_of(*INSIDE)),
     cas_steps=Field(300, "of the classifier trained on samples (classification accuracy score); 0: none", NOT_NEGATIVE),
 )  # fmt: skip
+COMPARED = {name: Option(extractor, ("evaluation.inception_weights",) * (name == "inception")) for name in FEATURES}
 FIELDS = dict(
     preset=Field("", "which of a file's presets was taken, for files in configs/ that have several"),
     seed=Field(0, "of training, sampling and measuring", NOT_NEGATIVE),
@@ -91,6 +93,7 @@ CHOICES = {
     "classifier.network": networks.CLASSIFIER_NETWORKS,
     "sampling.sampler": samplers.SAMPLERS,
     "sampling.task": samplers.TASKS,
+    "evaluation.features": COMPARED,
 }
 
 

@@ -81,6 +81,20 @@ class TinyStl(TinyImages):
     SPLITS = {"train": range(12), "test": range(12, 16), "unlabelled": range(16, 25)}
 
 
+class TinyKept(TinyImages):
+    """As of a competition: the labels of its test images, 20 and up, are kept back."""
+
+    SPLITS = {"test": range(20, 24), "train": range(12), "validation": range(12, 16)}
+
+    def _generate_examples(self, indices):
+        for i, example in super()._generate_examples(indices):
+            yield i, example | {"label": -1 if i >= 20 else example["label"]}
+
+
+class TinyKeptAll(TinyKept):
+    SPLITS = {"train": range(12), "test": range(20, 24), "valid": range(24, 26)}
+
+
 class TinyOther(TinyImages):
     SPLITS = {"train": range(12), "unlabeled": range(16, 19), "validation": range(12, 16), "extra": range(30, 34)}
 
@@ -242,6 +256,18 @@ def test_validation_serves_where_there_is_no_test_split(tmp_path):
         "the images of split unlabeled are without labels",
         "splits not used: extra",
     )
+
+
+def test_validation_serves_where_the_labels_of_the_test_split_are_kept_back(tmp_path):
+    for builder_class in (TinyKept, TinyKeptAll):
+        prepare(builder_class, tmp_path)
+    dataset = load_tfds("tiny_kept", data_dir=tmp_path)
+    assert parts(dataset) == ([*range(12)], [*range(12, 16)], [])
+    np.testing.assert_array_equal(dataset.y_test, dataset.x_test[:, 0, 0, 0] % 2)
+    why = "split validation is the test set, as the labels of test are not known"
+    assert dataset.notes == (why, "splits not used: test")
+    said = error_of("tiny_kept_all", data_dir=tmp_path)
+    assert said.startswith("tiny_kept_all: the labels of test and valid are not known (-1), and accuracy is measured on")
 
 
 @pytest.mark.parametrize("damage", ["truncate", "remove", "info"])

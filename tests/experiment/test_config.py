@@ -132,6 +132,10 @@ READ = {  # fields that an option reads and another of the same choice does not
         "inpainting": "sampling.hidden",
         "colorization": "",
     },
+    "evaluation.features": {
+        **dict.fromkeys(("judge", "pixels", "none"), ""),
+        "inception": "evaluation.inception_weights",
+    },
 }
 
 
@@ -486,6 +490,9 @@ def test_what_options_read(selector):
         (dict(sampling__eta=0.5), "or choose ddim"),
         (dict(sampling__hidden="center"), "config.sampling.hidden is 'center', but config.sampling.task none does not"),
         (dict(sampling__task="inpainting", sampling__classes=("3",)), "config.sampling.classes is ('3',)"),
+        (dict(evaluation__inception_weights="a.npz"), "config.evaluation.inception_weights is 'a.npz', but config."
+                                                      "evaluation.features judge does not read it: leave it at '', or "
+                                                      "choose inception"),
     ],
 )  # fmt: skip
 def test_a_new_run_refuses_what_it_would_ignore_and_an_old_one_keeps_it(fields, words):

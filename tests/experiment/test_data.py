@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -193,8 +194,8 @@ def test_each_source_gets_its_fields(monkeypatch):
     data.load_dataset(config_of(name="mnist", download=True))
     data.load_dataset(config_of(name="svhn_cropped", path="here"))
     assert asked == [
-        ("load_npz", "there.npz"), ("load_folder", "there", 32, *how.items()),
-        ("load_folder", "there", None, ("fit", "crop"), ("background", "white"), ("skip_damaged", False)),
+        ("load_npz", Path("there.npz")), ("load_folder", Path("there"), 32, *how.items()),
+        ("load_folder", Path("there"), None, ("fit", "crop"), ("background", "white"), ("skip_damaged", False)),
         ("load_tfds", "mnist", None, True), ("load_tfds", "svhn_cropped", "here", False),
     ]  # fmt: skip
     assert data.load_dataset(config_of(name="digits")).name == "digits"
