@@ -3,6 +3,7 @@ written down again in NumPy, both as one vector, so that terms and their gradien
 
 import jax
 import numpy as np
+from small import QUICK
 
 from scoressl_jax.methods.learner import Learner, Sizes
 
@@ -72,6 +73,11 @@ def key_of(seed):
     return jax.random.key(seed, impl="unsafe_rbg")  # compiles fastest
 
 
+def quick(fn, *arguments):
+    """fn(*arguments), compiled in a fraction of the time."""
+    return jax.jit(fn).lower(*arguments).compile(compiler_options=QUICK)(*arguments)
+
+
 def run(method, progress=1.0, memory=None, batch=BATCH, key=0, weak=weak, strong=strong, shown=None):
     """(loss and gradient as one vector, logs, memory) of one batch in float64. shown: a list that is told the number
     of images that go through the network at once."""
@@ -88,7 +94,7 @@ def run(method, progress=1.0, memory=None, batch=BATCH, key=0, weak=weak, strong
 
     with jax.enable_x64(True):
         memory = method.start(SIZES) if memory is None else memory
-        found = jax.jit(jax.value_and_grad(loss_fn, has_aux=True))(PARAMS, memory, batch, key_of(key))
+        found = quick(jax.value_and_grad(loss_fn, has_aux=True), PARAMS, memory, batch, key_of(key))
         (loss, (logs, memory)), gradient = jax.tree.map(np.asarray, found)
     return np.concatenate([[loss], gradient.ravel()]), logs, memory
 
