@@ -79,7 +79,7 @@ class OpenedRun:
         return self._run.results
 
     def classify(self, images: np.ndarray, by: str = "") -> np.ndarray:
-        """Probability of each class, float32 `[N, classes]`, in the order of `class_names`. Where the run has a teacher,
+        """Probability of each class, float32 `[N, classes]`, in the order of `class_names`. Where a run has a teacher,
         it answers, as it knows clean images best; `by` "classifier" asks the noise-conditional classifier instead.
 
         >>> images = np.zeros((3, 8, 8, 1), np.uint8)
