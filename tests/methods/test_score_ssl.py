@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from small import QUICK
 
-from scoressl_jax.methods.score_ssl import Objective
+from scoressl_jax.methods.score_ssl import TAUGHT_TERMS, UNLABELED_TERMS, Objective
 from scoressl_jax.sde import VE
 
 SDE = VE(0.05, 3.0)
@@ -29,6 +30,7 @@ BATCH = {
     "x_u": 3 * rng.uniform(size=(40, D)), "y_u": rng.integers(-1, CLASSES, 40),
 }
 OTHER_Y_U = np.roll(BATCH["y_u"], 1)
+TAUGHT = rng.dirichlet(np.ones(CLASSES), 40)  # a teacher's probabilities
 SCORE_SLOPE = 0.8
 
 Run = namedtuple("Run", "loss logs seen grads score_grad")
@@ -69,14 +71,20 @@ VARIANTS = {
     "temporal fresh": {"weights": {"temporal": 1.0}, "temporal_noise": "fresh"},
     "pseudo all": {"weights": {"pseudo": 1.0}, "threshold": 0.0},
     "pseudo none": {"weights": {"pseudo": 1.0, "pseudo_dlsm": 1.0}, "threshold": 1.1},
+    **{f"teacher, {term}": {"weights": {term: 1.0}, "taught": TAUGHT} for term in (*TERMS, *TAUGHT_TERMS)},
+    "teacher, all": {"weights": {**WEIGHTS, "taught": 1.3, "taught_tau": 0.6}, "taught": TAUGHT},
+    "teacher, dlsm too": {"weights": {"taught": 1.0, "pseudo_dlsm": 2.0}, "taught": TAUGHT},
 }
 WITH_GRADIENTS = ("all", "all, other y_u", "all, no y_u", "only pseudo", "only prior")
+WITH_GRADIENTS += ("teacher, taught", "teacher, taught_tau")
 
 
 def variant_run(name, options, batch, key):
     options = {"threshold": 0.9, **options}
     if "y_u" in options:
         batch = batch | {"y_u": jnp.asarray(options.pop("y_u"))}
+    if "taught" in options:
+        batch = batch | {"taught": jnp.asarray(options.pop("taught"))}
     if set(options["weights"]) <= set(LABELED) or options["weights"].get("temporal") == 0.0:
         batch = {"x": batch["x"], "y": batch["y"]}  # these need no unlabelled images
     objective = Objective(sde=SDE, tau=TAU, dlsm_power=POWER, temporal_delta=DELTA, prior=PRIOR, **options)
@@ -106,7 +114,9 @@ def runs():
 
     with jax.enable_x64(True):
         key = jax.random.key(7, impl="unsafe_rbg")  # compiles fastest
-        return jax.tree.map(np.asarray, jax.jit(run_all)(jax.tree.map(jnp.asarray, BATCH), key))
+        arguments = jax.tree.map(jnp.asarray, BATCH), key
+        quick = jax.jit(run_all).lower(*arguments).compile(compiler_options=QUICK)
+        return jax.tree.map(np.asarray, quick(*arguments))
 
 
 def rows(run, start, count):
@@ -299,6 +309,66 @@ def test_prior_term_reads_predictions_at_tau(runs, unlabeled_views):
     average = softmax(numpy_logits(*unlabeled_views[0])).mean(0)
     np.testing.assert_allclose(runs["only prior"].loss, -(np.asarray(PRIOR) * np.log(average + 1e-8)).sum(), rtol=1e-9)
     assert np.abs(runs["only prior"].grads["a"]).max() > 1e-3  # and its gradient does flow
+
+
+# Where there is a teacher
+
+
+def taught_loss(view, p=TAUGHT):
+    return -(p * np.log(softmax(numpy_logits(*view)))).sum(1).mean()
+
+
+def taught_gradient(view):
+    """By the parameters a: (q - p) x (1 + t), p being constants."""
+    x, t = view
+    return ((1 + t)[:, None] * (softmax(numpy_logits(x, t)) - TAUGHT)).T @ x / 40
+
+
+def test_a_teacher_s_probabilities_are_learnt_at_t(runs, unlabeled_views):
+    run = runs["teacher, taught"]
+    np.testing.assert_allclose(run.loss, taught_loss(unlabeled_views[1]), rtol=1e-9)
+    np.testing.assert_allclose(run.grads["a"], taught_gradient(unlabeled_views[1]), rtol=1e-8, atol=1e-12)
+    assert terms_of(run) == {"ce"}
+    assert run.logs["taught"] == run.loss
+    assert len(run.seen[0]) == 6 + 40, "nothing is asked at tau"
+
+
+def test_a_teacher_s_probabilities_are_learnt_at_tau(runs, unlabeled_views):
+    run = runs["teacher, taught_tau"]
+    x_tau, tau = rows(run, 46, 40)
+    np.testing.assert_array_equal(x_tau, unlabeled_views[0][0])
+    np.testing.assert_allclose(run.loss, taught_loss((x_tau, tau)), rtol=1e-9)
+    np.testing.assert_allclose(run.grads["a"], taught_gradient((x_tau, tau)), rtol=1e-8, atol=1e-12)
+    assert run.logs["taught_tau"] == run.loss
+    assert abs(run.loss - taught_loss(unlabeled_views[1])) > 1e-3
+
+
+def test_pseudo_labels_are_the_teacher_s_all_of_them(runs, unlabeled_views):
+    x_t, t = unlabeled_views[1]
+    y = TAUGHT.argmax(1)
+    run = runs["teacher, pseudo"]
+    np.testing.assert_allclose(run.loss, taught_loss((x_t, t), np.eye(CLASSES)[y]), rtol=1e-9)
+    assert run.logs["pseudo_rate"] == 1
+    np.testing.assert_allclose(run.logs["pseudo_right"], (y == BATCH["y_u"]).mean())
+    assert len(run.seen[0]) == 6 + 40, "nothing is asked at tau"
+    dlsm = numpy_dlsm((x_t, t), BATCH["x_u"], y).mean()
+    np.testing.assert_allclose(runs["teacher, pseudo_dlsm"].loss, dlsm, rtol=1e-8)
+    both = runs["teacher, dlsm too"]
+    np.testing.assert_allclose(both.loss, taught_loss((x_t, t)) + 2 * dlsm, rtol=1e-8)
+
+
+def test_other_terms_are_as_without_a_teacher(runs):
+    for term in set(TERMS) - {"pseudo", "pseudo_dlsm"}:
+        assert runs[f"teacher, {term}"].loss == runs[f"only {term}"].loss, term
+    whole, weights = runs["teacher, all"], {**WEIGHTS, "taught": 1.3, "taught_tau": 0.6}
+    assert set(whole.logs) & {*TERMS, *TAUGHT_TERMS} == {*TERMS, *TAUGHT_TERMS}
+    np.testing.assert_allclose(whole.loss, sum(w * whole.logs[name] for name, w in weights.items()), rtol=1e-12)
+    for term in weights:
+        np.testing.assert_allclose(whole.logs[term], runs[f"teacher, {term}"].loss, rtol=1e-9, err_msg=term)
+
+
+def test_terms_of_a_teacher_need_unlabelled_images():
+    assert set(TAUGHT_TERMS) < set(UNLABELED_TERMS)
 
 
 # What must not matter

@@ -74,7 +74,7 @@ def test_the_loss_sees_the_averages_before_the_step_and_hands_its_memory_on():
     run, indices = make_multi_update(job.update, device_mesh()), job.indices(0, 0, 5)
     batches = X[indices["x"]].astype(np.float64)
     for count in (1, 2, 5):
-        state, logs = run(job.init_state(), job.arrays, job.frozen, indices, count, jax.random.key(0))
+        state, logs = run(jax.jit(job.init_state)(), job.arrays, job.frozen, indices, count, jax.random.key(0))
         assert "memory" not in logs
         *_, (w, ema, mean, _) = numpy_training(batches[:count], 0.7)
         for found, expected in ((state.params["w"], w), (state.ema_params["w"], ema), (state.memory["mean"], mean)):
