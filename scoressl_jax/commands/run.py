@@ -170,7 +170,7 @@ def usage() -> str:
 
 def needs_no_data(kind: Kind, run: Run, config: ConfigDict, mode: str) -> bool:
     """Whether a mode can take the run's own word on its data, which are those that the config asks for."""
-    stages = [stage for stage in kind.stages if stage.mode == mode]
+    stages = [stage for stage in kind.stages if stage.is_of(mode)]
     if not stages or any(stage.needs_data for stage in stages):
         return False
     asked, had = json.loads(config.data.to_json()), run.config["data"]

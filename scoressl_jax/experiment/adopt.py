@@ -115,7 +115,7 @@ def grows(stage: Stage, changed: Changes) -> bool:
 
 
 def asked_for(work: Work) -> list[Stage]:
-    return [stage for stage in work.kind.stages if stage.mode == work.mode]
+    return [stage for stage in work.kind.stages if stage.is_of(work.mode)]
 
 
 def is_afresh(work: Work, touched: list, because: Changes) -> bool:

@@ -29,8 +29,9 @@ def best_bin(positive, unlabeled):
 
 def resampled_error(positive, unlabeled, rng):
     """Standard error of best_bin: its deviation over scores drawn anew from these, with replacement."""
-    again = [best_bin(rng.choice(positive, len(positive)), rng.choice(unlabeled, len(unlabeled)))
-             for _ in range(RESAMPLED)]
+    again = [
+        best_bin(rng.choice(positive, len(positive)), rng.choice(unlabeled, len(unlabeled))) for _ in range(RESAMPLED)
+    ]
     return float(np.std(again, ddof=1))
 
 
@@ -89,7 +90,7 @@ def estimate_prior(work) -> None:
 
 
 def class_prior(work) -> float | None:
-    """The share that config.data.class_prior gives or, where that is 0, its estimate; None where no term needs it.
+    """The share that config.data.class_prior gives or, where that is 0, its estimate; None where nothing needs it.
     Before it is estimated, as in --mode=check, a half: it changes no operation."""
     if not is_estimated(work.config):
         return work.config.data.class_prior or None

@@ -10,6 +10,7 @@ from scoressl_jax.data.fingerprint import fingerprint
 from scoressl_jax.data.pictures import FITS, is_colour
 from scoressl_jax.errors import UserError
 from scoressl_jax.experiment.fields import NOT_NEGATIVE, POSITIVE, Field, Option, Rule, is_whole, one_of
+from scoressl_jax.experiment.teacher import needs_prior
 from scoressl_jax.files import path_of
 
 # A regime splits a data set: `(data fields, data set) -> (data set, split)`.
@@ -179,8 +180,8 @@ def split_labels(config, dataset: Dataset) -> Prepared:
 
 
 def is_estimated(config) -> bool:
-    """Whether a term needs the class prior and the config does not give it."""
-    return bool(config.classifier.terms.prior) and not config.data.class_prior
+    """Whether a term or the teacher needs the class prior and the config does not give it."""
+    return bool(config.classifier.terms.prior or needs_prior(config)) and not config.data.class_prior
 
 
 def is_judged(plan, dataset: Dataset) -> bool:
@@ -213,6 +214,10 @@ def check_fit(config, prepared: Prepared) -> None:
         raise UserError(
             f"{len(split.labeled)} labelled positives and {len(split.unlabeled)} unlabelled images: "
             "config.data.class_prior is 0, and estimating it takes two of either: add images, or give it"
+        )
+    if config.teacher.method == "pvu" and len(split.labeled) < 2:
+        raise UserError(
+            "config.teacher.method pvu learns from labelled positives and is calibrated by others: give two or more"
         )
     plan = config.evaluation
     count = len(dataset.x_train if plan.reference == "train" else dataset.x_test)

@@ -23,7 +23,8 @@ JUDGED = tuple(
     f"evaluation.{name}"
     for name in ("batch_size", "judge_depth", "judge_widen", "judge_patch", "judge_learning_rate", "judge_noise")
 )
-TAUGHT = ("seed", "dtype", "regime", *(f"teacher.{name}" for name in teacher.FIELDS if name != "hard"))
+LEARNT = tuple(f"teacher.{name}" for name in teacher.FIELDS if name != "hard")
+TAUGHT = ("seed", "dtype", "regime", "data.class_prior", *LEARNT)
 CHANGED = tuple(f"classifier.random_{name}" for name in ("flip", "shift", "affine"))
 
 
@@ -130,6 +131,7 @@ def half_of_prior(half: int) -> Stage:
     return trained(
         f"class_prior_{half}",
         mode="train_classifier",
+        also="train_teacher",
         job=lambda work: positive_job(work.experiment, half),
         steps=lambda config: config.data.prior_steps,
         applies=lambda work: is_estimated(work.config),
@@ -151,6 +153,18 @@ STAGES = (
         reads=(*SHARED, "score"),
         data=("images",),
     ),
+    half_of_prior(0),
+    half_of_prior(1),
+    Stage(
+        name="class_prior",
+        mode="train_classifier",
+        also="train_teacher",
+        run=estimate_prior,
+        needs=lambda config: ("class_prior_0", "class_prior_1"),
+        applies=lambda work: is_estimated(work.config),
+        makes=("class_prior.npz",),
+        extent=lambda run: int("estimate" in run.arrays("class_prior")),
+    ),
     Stage(
         name="choice",
         mode="train_teacher",
@@ -164,13 +178,16 @@ STAGES = (
     trained(
         "teacher",
         mode="train_teacher",
-        job=lambda work: teacher_job(choice.chosen(work)),
+        job=lambda work: teacher_job(choice.chosen(work), prior=class_prior(work)),
         block=lambda work, measured: {"teacher": {"method": work.config.teacher.method, **measured}},
         steps=lambda config: config.teacher.steps,
         schedule=lambda config: config.teacher.schedule,
         applies=lambda work: has_teacher(work.config),
         grows="teacher.steps",
-        needs=lambda config: ("choice",) if config.teacher.method == teacher.AUTO else (),
+        needs=lambda config: (
+            *(("choice",) if config.teacher.method == teacher.AUTO else ()),
+            *(("class_prior",) if is_estimated(config) and teacher.needs_prior(config) else ()),
+        ),
         extent=teacher_steps,
         reads=TAUGHT,
         data=("images", "labels"),
@@ -184,17 +201,6 @@ STAGES = (
         makes=("teacher.npz",),
         extent=lambda run: int("probabilities" in run.arrays("teacher")),
         renewed=True,
-    ),
-    half_of_prior(0),
-    half_of_prior(1),
-    Stage(
-        name="class_prior",
-        mode="train_classifier",
-        run=estimate_prior,
-        needs=lambda config: ("class_prior_0", "class_prior_1"),
-        applies=lambda work: is_estimated(work.config),
-        makes=("class_prior.npz",),
-        extent=lambda run: int("estimate" in run.arrays("class_prior")),
     ),
     trained(
         "classifier",

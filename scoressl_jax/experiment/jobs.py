@@ -9,7 +9,15 @@ from scoressl_jax import guidance
 from scoressl_jax.data.augmentation import augmented
 from scoressl_jax.data.dataset import UNLABELED
 from scoressl_jax.experiment.objective import build_objective
-from scoressl_jax.experiment.teacher import LABELS_ALONE, Teacher, build_method, build_network, strong_of, weak_of
+from scoressl_jax.experiment.teacher import (
+    LABELS_ALONE,
+    Teacher,
+    build_method,
+    build_network,
+    divided,
+    strong_of,
+    weak_of,
+)
 from scoressl_jax.experiment.training import optimizer_of
 from scoressl_jax.losses.score_matching import denoising_score_matching, sample_times
 from scoressl_jax.methods.learner import Learner, Sizes
@@ -118,17 +126,17 @@ def score_job(experiment, start=None):
     )
 
 
-def teacher_job(experiment, name="teacher", labeled=None, steps=None):
+def teacher_job(experiment, name="teacher", labeled=None, steps=None, prior=None):
     """A method for few labels on clean images. `labeled`: the images whose labels it may see, all that have one by
-    default; `steps`: in place of the config's."""
+    default; `steps`: in place of the config's; `prior`: share of positives among the unlabelled images."""
     config, teacher = experiment.config, experiment.config.teacher.copy_and_resolve_references()
     with teacher.unlocked():
         teacher.steps = steps or teacher.steps
     data, split = experiment.dataset, experiment.split
-    labeled = split.labeled if labeled is None else labeled
+    method, network = build_method(teacher), build_network(teacher, experiment.num_classes, config.dtype)
+    labeled, _ = divided(method, split.labeled if labeled is None else labeled, config.seed)
     y = np.full(len(data.x_train), UNLABELED, np.int32)
     y[labeled] = experiment.y_visible[labeled]
-    method, network = build_method(teacher), build_network(teacher, experiment.num_classes, config.dtype)
     weak, strong = weak_of(teacher), strong_of(teacher)
 
     def loss_fn(params, given, batch, key):
@@ -139,7 +147,7 @@ def teacher_job(experiment, name="teacher", labeled=None, steps=None):
         return loss, logs | {"memory": memory}
 
     counts = np.bincount(y[labeled], minlength=experiment.num_classes)
-    sizes = Sizes(len(y), experiment.num_classes, tuple(counts / counts.sum()))
+    sizes = Sizes(len(y), experiment.num_classes, tuple(counts / counts.sum()), len(labeled), prior)
     pools, batch_sizes = {"x": labeled}, {"x": teacher.batch_size}
     if teacher.method not in LABELS_ALONE:
         # Labelled images are unlabelled ones too; positive-unlabelled methods keep the two apart.

@@ -11,19 +11,25 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from scipy.special import softmax
 
 from scoressl_jax.experiment.choice import INSTEAD, chosen
-from scoressl_jax.experiment.teacher import Teacher, build_network
+from scoressl_jax.experiment.teacher import Teacher, build_method, build_network, divided
 from scoressl_jax.methods.baselines import BASELINES, alone, pixels, whole
 
 
 @dataclasses.dataclass(frozen=True)
 class NetworkSpeaker:
+    """`method`: whose probabilities are calibrated, with its `calibration`, where there is one."""
+
     teacher: Teacher
+    method: object = None
+    calibration: np.ndarray | None = None
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
-        return softmax(self.teacher.outputs(images)["logits"], axis=-1)
+        p = softmax(self.teacher.outputs(images)["logits"], axis=-1)
+        return p if self.calibration is None else self.method.calibrated(p, self.calibration)
 
     def arrays(self) -> dict:
-        return {f"statistics/{n}": np.asarray(a) for n, a in flatten_dict(self.teacher.statistics, sep="/").items()}
+        found = {f"statistics/{n}": np.asarray(a) for n, a in flatten_dict(self.teacher.statistics, sep="/").items()}
+        return found | ({} if self.calibration is None else {"calibration": self.calibration})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,8 +69,13 @@ def trained(work):
     experiment, data, labeled = work.experiment, work.experiment.dataset, work.experiment.split.labeled
     if work.run.choice.get("speaks") in INSTEAD:
         return instead(work.run, experiment.num_classes, data.x_train[labeled], data.y_train[labeled])
-    network = network_of(chosen(work).config, experiment.num_classes)
-    return NetworkSpeaker(Teacher.on(network, work.params("teacher"), data.x_train))
+    config = chosen(work).config
+    network, method = network_of(config, experiment.num_classes), build_method(config.teacher)
+    found = NetworkSpeaker(Teacher.on(network, work.params("teacher"), data.x_train))
+    _, left_out = divided(method, labeled, config.seed)
+    if not len(left_out):
+        return found
+    return NetworkSpeaker(found.teacher, method, method.calibration(found.probabilities(data.x_train[left_out])))
 
 
 def opened(run, config, classes: int):
@@ -76,7 +87,10 @@ def opened(run, config, classes: int):
         return instead(run, classes, kept["instead_images"], kept["instead_labels"])
     found = {n.removeprefix("statistics/"): a for n, a in kept.items() if n.startswith("statistics/")}
     network = network_of(config, classes)  # a choice changes what is learned, never the network
-    return NetworkSpeaker(Teacher(network, run.params("teacher"), unflatten_dict(found, sep="/")))
+    speaker = NetworkSpeaker(Teacher(network, run.params("teacher"), unflatten_dict(found, sep="/")))
+    if "calibration" not in kept:
+        return speaker
+    return dataclasses.replace(speaker, method=build_method(config.teacher), calibration=kept["calibration"])
 
 
 def words(run, config) -> dict:

@@ -23,20 +23,21 @@ def nothing(_) -> tuple:
 class Stage:
     """One stage.
 
-    name: also that of its checkpoints. mode: the --mode that does it, with others of that mode. run(work): does it.
-    needs(config): stages whose results it takes, which must be finished. uses: stages of which it takes what is there.
-    reads: fields and blocks of the config that change what it makes; data: parts of the data's fingerprint that do, or
-    data(config). makes: patterns of the files it makes. applies(work): whether this experiment has it at all; beside:
-    in a mode of its own, it is left out unless these stages have made something. extent(run): how much of it there is,
-    in steps or images; target(experiment): how much there is to be (None: whatever is there). grows: the field that
-    asks for more of it, which may be raised; may_grow(config) says why not, or nothing. renewed: done again by itself
-    when what it was made from has grown. job(work): what it trains. estimate(work): a line on the time it takes.
-    every_time: done whenever it is asked for. needs_data: not from the run's files alone.
+    name: also that of its checkpoints. mode: the --mode that does it, with others of that mode; also: a second one.
+    run(work): does it. needs(config): stages whose results it takes, which must be finished. uses: stages of which it
+    takes what is there. reads: fields and blocks of the config that change what it makes; data: parts of the data's
+    fingerprint that do, or data(config). makes: patterns of the files it makes. applies(work): whether this experiment
+    has it at all; beside: in a mode of its own, it is left out unless these stages have made something. extent(run):
+    how much of it there is, in steps or images; target(experiment): how much there is to be (None: whatever is there).
+    grows: the field that asks for more of it, which may be raised; may_grow(config) says why not, or nothing. renewed:
+    done again by itself when what it was made from has grown. job(work): what it trains. estimate(work): a line on the
+    time it takes. every_time: done whenever it is asked for. needs_data: not from the run's files alone.
     """
 
     name: str
     mode: str
     run: Callable
+    also: str = ""
     needs: Callable = nothing
     uses: tuple = ()
     reads: tuple = ()
@@ -53,6 +54,9 @@ class Stage:
     estimate: Callable | None = None
     every_time: bool = False
     needs_data: bool = True
+
+    def is_of(self, mode: str) -> bool:
+        return mode in (self.mode, self.also)
 
     def parts(self, config) -> tuple:
         """Parts of the data's fingerprint that change what it makes."""
@@ -195,7 +199,7 @@ def trained(name: str, *, steps: Callable, block: Callable | None = None, schedu
 def execute(kind: Kind, mode: str, work: Work) -> None:
     """Every stage of a mode, or all in order (`run`)."""
     # Whether others apply is not asked: it may take the data.
-    plan = [stage for stage in kind.stages if mode in ("run", stage.mode) and stage.applies(work)]
+    plan = [stage for stage in kind.stages if (mode == "run" or stage.is_of(mode)) and stage.applies(work)]
     with StopSignal() as stop:
         work.stop, work.mode = stop, mode
         for number, stage in enumerate(plan, 1):

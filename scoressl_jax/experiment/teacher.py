@@ -116,6 +116,19 @@ def build_method(teacher):
     return method(**{field.name: teacher[teacher.method][field.name] for field in dataclasses.fields(method)})
 
 
+def needs_prior(config) -> bool:
+    """Whether the teacher is to be told the share of positives among the unlabelled images."""
+    return getattr(ALL_METHODS.get(config.teacher.method), "needs_prior", False)
+
+
+def divided(method, labeled: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """(labelled images that a method learns from, those by which it is calibrated), one of either at least."""
+    share = getattr(method, "held_out", 0)
+    count = min(max(round(share * len(labeled)), 1), len(labeled) - 1) if share else 0
+    left_out = np.random.default_rng([seed, 4]).permutation(len(labeled)) < count
+    return labeled[~left_out], labeled[left_out]
+
+
 def build_network(teacher, num_classes: int, dtype: str) -> CleanResNet:
     dtype = networks.DTYPES[dtype]
     return CleanResNet(num_classes, teacher.depth, teacher.widen, teacher.patch, dtype)

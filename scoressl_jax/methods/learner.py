@@ -11,6 +11,13 @@ Images come as they are, in [0, 1]; the method asks for the augmented copies tha
 shares of training at which it stops to look at all images, has
 
     between(features [N, F], y [N], memory) -> memory      y is -1 where not known
+
+A method of positive and unlabelled images has two classes, of which 1 is positive, and y is 1; `x_u` are the others,
+whose share of positives it is told if it has `needs_prior`. One with `held_out`, a share of the labelled images that it
+does not learn from, has
+
+    calibration(p [H, C]) -> array                         of the network's probabilities of those
+    calibrated(p [N, C], calibration) -> [N, C]            what is answered in place of the network's probabilities
 """
 
 import dataclasses
@@ -40,17 +47,25 @@ class Learner(NamedTuple):
 
 
 class Sizes(NamedTuple):
-    """Of the task: training images, classes, and the share of each class among the labelled images."""
+    """Of the task: training images, classes, and the share of each class among the labelled images; how many labelled
+    images it learns from; the share of positives among the unlabelled images, where that is known."""
 
     images: int
     classes: int
     shares: tuple
+    labeled: int = 0
+    prior: float | None = None
 
 
 def logits_of(network: Callable, **views) -> dict:
     """{name: logits} of views {name: images}, which go through the network as one batch."""
     found = over_views(network, {name: (x,) for name, x in views.items()})
     return {name: logits for name, (logits, _) in found.items()}
+
+
+def scores_of(network: Callable, **views) -> dict:
+    """{name: log odds `[B]` of class 1 against 0} of views, as logits_of."""
+    return {name: logits[:, 1] - logits[:, 0] for name, logits in logits_of(network, **views).items()}
 
 
 def ramp(progress, until: float):

@@ -4,9 +4,13 @@ from scoressl_jax.methods.fixmatch import FixMatch
 from scoressl_jax.methods.laplacenet import LaplaceNet
 from scoressl_jax.methods.mean_teacher import MeanTeacher
 from scoressl_jax.methods.mixmatch import MixMatch
+from scoressl_jax.methods.nnpu import NNPU
 from scoressl_jax.methods.pi_model import PiModel
 from scoressl_jax.methods.pseudo_label import PseudoLabel
+from scoressl_jax.methods.punce import PuNCE
+from scoressl_jax.methods.pvu import PvU
 from scoressl_jax.methods.supervised import Supervised
+from scoressl_jax.methods.upu import UPU
 
 METHODS = {
     "supervised": Supervised,
@@ -17,4 +21,9 @@ METHODS = {
     "fixmatch": FixMatch,
     "laplacenet": LaplaceNet,
 }
-PU_METHODS = {}
+PU_METHODS = {
+    "pvu": PvU,
+    "upu": UPU,
+    "nnpu": NNPU,
+    "punce": PuNCE,
+}
