@@ -7,7 +7,8 @@ Sastry et al. 2023, "Training Diffusion Classifiers with Denoising Assistance", 
         --config.data.download=True --config.score.init_from=run:runs/mnist_score
 
 init_from takes a run of mnist_score.py; without it the score network is trained first. Two CPU cores are enough for
---config.preset=cpu (about an hour) and fast (ten minutes), with small networks of ours.
+--config.preset=cpu (about an hour), fast (ten minutes) and taught (fifteen, with a teacher), with small networks of
+ours.
 """
 
 from scoressl_jax.experiment import recipes
@@ -17,7 +18,8 @@ from scoressl_jax.experiment.config import default_config
 def get_config(preset="paper"):
     config = default_config()
     config.data.name, config.data.num_labels = "mnist", 1000
-    recipes.choose(config, preset, {"paper": paper, "cpu": recipes.mnist_cpu, "fast": recipes.mnist_fast})
+    small = {"cpu": recipes.mnist_cpu, "fast": recipes.mnist_fast, "taught": recipes.mnist_taught}
+    recipes.choose(config, preset, {"paper": paper, **small})
     return config
 
 
