@@ -3,7 +3,8 @@
 How well methods for few labels, and what people use instead, label one data set: labels x methods x seeds, each
 trained for the same wall time on this machine, then asked once about the test images. A seed draws labels of its own.
 Writes DIR/few_labels.json, .md and .png, after every cell: run the same command again to go on. FILE and
---config.FIELD=VALUE say which data, which network and which hyperparameters, as for scoressl run.
+--config.FIELD=VALUE say which data, which network and which hyperparameters, as for scoressl run. In regime pu labels
+are of positives, and methods those of positive and unlabelled images.
 """
 
 import os
@@ -17,16 +18,16 @@ from scoressl_jax.commands.run import parse as parse_config
 from scoressl_jax.devices import device_mesh, prepare_jax, replicated, use_cores
 from scoressl_jax.errors import UserError
 from scoressl_jax.experiment.adopt import adopt
-from scoressl_jax.experiment.config import per_device
+from scoressl_jax.experiment.config import FIELDS, per_device
 from scoressl_jax.experiment.images import IMAGES
 from scoressl_jax.experiment.jobs import teacher_job
 from scoressl_jax.experiment.run import Run
 from scoressl_jax.experiment.speaker import opened
 from scoressl_jax.experiment.stages import Work, execute
-from scoressl_jax.experiment.teacher import AUTO
-from scoressl_jax.files import check_writable, path_of, read_or_empty, write_bytes, write_json, write_text
+from scoressl_jax.experiment.teacher import AUTO, PSEUDO
+from scoressl_jax.files import check_writable, flat, path_of, read_or_empty, write_bytes, write_json, write_text
 from scoressl_jax.methods.baselines import BASELINES, fit
-from scoressl_jax.methods.table import METHODS
+from scoressl_jax.methods.table import METHODS, PU_METHODS
 from scoressl_jax.report.few_labels import chart, markdown
 from scoressl_jax.training.step import make_multi_update
 
@@ -38,21 +39,32 @@ def parse(argv: list) -> tuple[Namespace, object]:
     parser = Parser("scoressl few_labels", description=__doc__)
     parser.add_argument("--output", required=True, metavar="DIR", help="directory of the table and its runs")
     parser.add_argument("--labels", default="", metavar="N,N", help="numbers of labelled images; the config's own")
-    known = ",".join((AUTO, *METHODS, *BASELINES))
-    parser.add_argument("--methods", default=known, metavar="A,B", help=f"of {known}")
+    words = f"of {','.join(methods_of('ssl'))}; in regime pu of {','.join(methods_of('pu'))}"
+    parser.add_argument("--methods", default="", metavar="A,B", help=words)
     parser.add_argument("--seeds", default="0,1,2", metavar="N,N")
     parser.add_argument("--minutes", type=float, default=2.0, help="of wall time for each cell")
     parser.add_argument("--steps", type=int, default=0, help="train for so many steps, whatever time they take")
     options, rest = parser.parse_known_args(argv)
     config = parse_config([*rest, f"--workdir={options.output}", "--mode=check"])[0]
-    options.labels = numbers("--labels", options.labels) if options.labels else [config.data.num_labels]
-    options.seeds, options.methods = numbers("--seeds", options.seeds), options.methods.split(",")
-    strange = [method for method in options.methods if method not in known.split(",")]
+    known = methods_of(config.regime)
+    options.labels = numbers("--labels", options.labels) if options.labels else [config.data[count_of(config)]]
+    options.seeds, options.methods = numbers("--seeds", options.seeds), (options.methods or ",".join(known)).split(",")
+    strange = [method for method in options.methods if method not in known]
     if strange:
-        parser.error(f"--methods={strange[0]}: choose among {known}")
+        parser.error(f"--methods={strange[0]}: choose among {','.join(known)}")
     if not 0 < options.minutes < float("inf"):
         parser.error(f"--minutes={options.minutes}: it must be greater than 0")
     return options, config
+
+
+def methods_of(regime: str) -> tuple:
+    """Positives and unlabelled images are not the two classes that a baseline is to tell apart."""
+    return tuple(PU_METHODS) if regime == "pu" else (AUTO, *METHODS, *BASELINES)
+
+
+def count_of(config) -> str:
+    """The field of config.data that says how many images are labelled."""
+    return "num_positive" if config.regime == "pu" else "num_labels"
 
 
 def numbers(flag: str, text: str) -> list[int]:
@@ -63,17 +75,19 @@ def numbers(flag: str, text: str) -> list[int]:
 
 
 def of_cell(config, labels: int, seed: int, method: str):
-    """The config of one cell: labels of the seed's own, the method, nothing else changed."""
+    """The config of one cell: labels of the seed's own, the method, nothing else changed but for the classifier's
+    pseudo-labels, which a teacher takes the place of: there is no classifier."""
     config = config.copy_and_resolve_references()
+    config.update_from_flattened_dict({name: dict(flat(FIELDS))[name].default for name in PSEUDO})
     config.seed = config.data.split_seed = seed
-    config.data.num_labels = labels
+    config.data[count_of(config)] = labels
     config.teacher.method = method
     return config
 
 
 def steps_in(experiment, seconds: float) -> int:
     """How many steps of the teacher fit into a time: the best of three calls says how long one takes."""
-    job, mesh, paces = teacher_job(experiment), device_mesh(), []
+    job, mesh, paces = teacher_job(experiment, prior=0.5), device_mesh(), []  # any prior takes the same time
     run, count, key = make_multi_update(job.update, mesh), min(TIMED, job.steps_per_call), jax.random.key(0)
     state, arrays = jax.device_put((job.init_state(), job.arrays), replicated(mesh))
     for _ in range(4):  # the first compiles
