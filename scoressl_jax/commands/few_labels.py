@@ -18,14 +18,15 @@ from scoressl_jax.commands.run import parse as parse_config
 from scoressl_jax.devices import device_mesh, prepare_jax, replicated, use_cores
 from scoressl_jax.errors import UserError
 from scoressl_jax.experiment.adopt import adopt
-from scoressl_jax.experiment.config import FIELDS, per_device
+from scoressl_jax.experiment.config import CHOICES, FIELDS, per_device
+from scoressl_jax.experiment.fields import leave_behind
 from scoressl_jax.experiment.images import IMAGES
 from scoressl_jax.experiment.jobs import teacher_job
 from scoressl_jax.experiment.run import Run
 from scoressl_jax.experiment.speaker import opened
 from scoressl_jax.experiment.stages import Work, execute
-from scoressl_jax.experiment.teacher import AUTO, PSEUDO
-from scoressl_jax.files import check_writable, flat, path_of, read_or_empty, write_bytes, write_json, write_text
+from scoressl_jax.experiment.teacher import AUTO
+from scoressl_jax.files import check_writable, path_of, read_or_empty, write_bytes, write_json, write_text
 from scoressl_jax.methods.baselines import BASELINES, fit
 from scoressl_jax.methods.table import METHODS, PU_METHODS
 from scoressl_jax.report.few_labels import chart, markdown
@@ -75,13 +76,12 @@ def numbers(flag: str, text: str) -> list[int]:
 
 
 def of_cell(config, labels: int, seed: int, method: str):
-    """The config of one cell: labels of the seed's own, the method, nothing else changed but for the classifier's
-    pseudo-labels, which a teacher takes the place of: there is no classifier."""
+    """The config of one cell: labels of the seed's own, the method, and nothing that it does not read."""
     config = config.copy_and_resolve_references()
-    config.update_from_flattened_dict({name: dict(flat(FIELDS))[name].default for name in PSEUDO})
     config.seed = config.data.split_seed = seed
     config.data[count_of(config)] = labels
     config.teacher.method = method
+    leave_behind(config, FIELDS, CHOICES, {"teacher.method"})
     return config
 
 
