@@ -139,9 +139,10 @@ def test_measured_figures_are_forgotten_and_what_was_done_stays(new):
     }
     new.record(**done)
     new.record(
-        classifier={"accuracy": 0.5, "accuracy_standard_error": 0.1, "accuracy_by_noise": [], "ece": 0.1, "per_class": [], "f1": 0.5},
+        classifier={"accuracy": 0.5, "accuracy_standard_error": 0.1, "accuracy_by_noise": [], "ece": 0.1, "f1": 0.5},
         samples={"class_agreement": 0.5, "judge_accuracy": 0.9, "nearest_distance": {}},
-        data={"name": "own"}, evaluation={"seconds": 1.0}, generation={"fid@4": 1.0}, likelihood={"bits_per_dim@4": 2.0}, score_error={"base": {}},
+        data={"name": "own"}, evaluation={"seconds": 1.0},
+        generation={"fid@4": 1.0}, likelihood={"bits_per_dim@4": 2.0}, score_error={"base": {}},
     )  # fmt: skip
     new.forget_measured()
     assert new.results == done

@@ -19,8 +19,12 @@ def make_config(regime="ssl"):
     if regime == "pu":
         data |= {"positive_classes": [1, 3, 5, 7, 9], "num_positive": 100, "class_prior": 0.5}
     return {
-        "seed": 0, "regime": regime, "data": data, "sde": {"name": "ve", "sigma_max": 50.0},
-        "classifier": {"kind": "denoising_assisted", "terms": {"ce": 1.0, "pseudo": 1.0}}, "score": {"width": 32},
+        "seed": 0,
+        "regime": regime,
+        "data": data,
+        "sde": {"name": "ve", "sigma_max": 50.0},
+        "classifier": {"kind": "denoising_assisted", "terms": {"ce": 1.0, "pseudo": 1.0}},
+        "score": {"width": 32},
         "sampling": {"count": 100},
         "evaluation": {"accuracy_t": 0.001, "features": "judge", "judge_steps": 500, "reference": "train"},
     }
@@ -29,8 +33,10 @@ def make_config(regime="ssl"):
 def make_results(classes, names):
     sigma = 0.01 * 5000 ** np.linspace(0, 1, 21)
     accuracy = 1 / classes + (0.97 - 1 / classes) / (1 + (sigma / 2) ** 2)
-    curve = [{"t": float(t), "sigma": float(s), "accuracy": float(a), "guidance_norm": float(3 / (s + 0.3))}
-             for t, s, a in zip(np.linspace(0.001, 1, 21), sigma, accuracy, strict=True)]
+    curve = [
+        {"t": float(t), "sigma": float(s), "accuracy": float(a), "guidance_norm": float(3 / (s + 0.3))}
+        for t, s, a in zip(np.linspace(0.001, 1, 21), sigma, accuracy, strict=True)
+    ]
     per_class = [{"class": n, "precision": 0.97, "recall": 0.96, "f1": 0.965, "count": 36} for n in names]
     return {
         "data": {"name": "digits", "num_classes": classes, "num_train": 1437, "num_labeled": 100,
@@ -50,8 +56,10 @@ def make_results(classes, names):
 
 
 def make_metrics(rng, steps=40):
-    rows = [{"stage": "score", "step": 50 * i, "time": i, "loss": 5 + 400 / i * rng.uniform(0.8, 1.2)}
-            for i in range(1, steps)]
+    rows = [
+        {"stage": "score", "step": 50 * i, "time": i, "loss": 5 + 400 / i * rng.uniform(0.8, 1.2)}
+        for i in range(1, steps)
+    ]
     for i in range(1, steps):
         noisy = lambda value: float(value * rng.uniform(0.8, 1.2))  # noqa: B023, E731
         rows.append({"stage": "classifier", "step": 50 * i, "loss": noisy(3 / i + 0.5), "grad_norm": 1.0,
