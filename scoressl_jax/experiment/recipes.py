@@ -166,6 +166,7 @@ def mnist_fast(config):
 def teacher(config, steps, **fields):
     """Mean Teacher on strongly augmented clean images, ours: docs/experiments.md says what was tried."""
     config.teacher.update(method="mean_teacher", steps=steps, **fields)
+    config.classifier.threshold = 0.8  # the default: there are no pseudo-labels
 
 
 def digits_taught(config):

@@ -159,7 +159,7 @@ def test_help_lists_the_modes(scoressl):
     lines = out.splitlines()
     modes = lines[lines.index("Modes:") + 1 :]
     assert [line.split()[0] for line in modes[: len(MODES)]] == [
-        "run", "check", "train_score", "train_classifier", "sample", "evaluate", "report",
+        "run", "check", "train_score", "train_teacher", "train_classifier", "sample", "evaluate", "report",
     ]  # fmt: skip
     assert all(len(line.split()) > 3 for line in modes[: len(MODES)])
 

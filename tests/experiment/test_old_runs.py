@@ -17,6 +17,7 @@ import scoressl_jax
 from scoressl_jax.data import digits
 from scoressl_jax.experiment.config import FIELDS, config_of_run, default_config
 from scoressl_jax.experiment.run import Run
+from scoressl_jax.files import flat
 from scoressl_jax.main import main
 from scoressl_jax.training.metrics import read_metrics
 
@@ -102,8 +103,9 @@ def test_it_then_has_the_files_of_today(finished):
     assert main([f"--workdir={finished}"]) == 0
     after = json.loads((finished / "config.json").read_text())
     assert after.pop("format") == 2
-    for block, values in before.items():
-        assert values == (after[block] if not isinstance(values, dict) else {n: after[block][n] for n in values})
+    fields = dict(flat(after))
+    assert dict(flat(before)) == {name: fields[name] for name, _ in flat(before)}
+    assert after["teacher"]["method"] == "none"
     assert after["score"]["warm_start"] is False
     repeating = (finished / "command.txt").read_text()
     assert repeating != command
