@@ -64,7 +64,11 @@ def has_teacher(config) -> bool:
 def teacher_steps(run) -> int:
     """Steps of its schedule that are done: all of them where it was stopped as early as it should be."""
     done = run.steps_done("teacher")
-    return round(done / (run.choice.get("stop") or run.config["teacher"]["stop"])) if done else 0
+    if not done:
+        return 0
+    steps, stop = (run.config["teacher"][name] for name in ("steps", "stop"))
+    stop = run.choice.get("stop") or stop
+    return steps if done == teacher.last_step(steps, stop) else round(done / stop)
 
 
 def label(work) -> None:

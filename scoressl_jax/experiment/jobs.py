@@ -15,6 +15,7 @@ from scoressl_jax.experiment.teacher import (
     build_method,
     build_network,
     divided,
+    last_step,
     strong_of,
     weak_of,
 )
@@ -164,7 +165,7 @@ def teacher_job(experiment, name="teacher", labeled=None, steps=None, prior=None
         batch_sizes=batch_sizes,
         rate="teacher.learning_rate",
         memory=method.start(sizes),
-        steps=max(round(teacher.stop * teacher.steps), 1),
+        steps=last_step(teacher.steps, teacher.stop),
         **between_rounds(method, network, teacher.steps),
     )
 

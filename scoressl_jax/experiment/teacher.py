@@ -129,6 +129,11 @@ def divided(method, labeled: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndar
     return labeled[~left_out], labeled[left_out]
 
 
+def last_step(steps: int, stop: float) -> int:
+    """Where training ends that is stopped after a share of its steps."""
+    return max(round(stop * steps), 1)
+
+
 def build_network(teacher, num_classes: int, dtype: str) -> CleanResNet:
     dtype = networks.DTYPES[dtype]
     return CleanResNet(num_classes, teacher.depth, teacher.widen, teacher.patch, dtype)
