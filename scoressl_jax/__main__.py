@@ -4,7 +4,7 @@ import importlib
 import sys
 
 from scoressl_jax import __version__
-from scoressl_jax.errors import UserError, exit_code_of, leave_at_signals, silence_threads
+from scoressl_jax.errors import UserError, exit_code_of, leave_at_signals, silence_threads, speak_anywhere
 
 # {command: (module in commands/, flags that go before its own, what it does)}. A module is imported when it is asked
 # for, so that the list is there at once.
@@ -60,6 +60,7 @@ def run() -> None:
     """The console command."""
     leave_at_signals()
     silence_threads()
+    speak_anywhere()
     sys.exit(main(sys.argv[1:]))
 
 

@@ -137,11 +137,12 @@ def prepare_jax() -> None:
 
 def only_our_lines() -> None:
     """Keep from stderr what libraries say there: orbax and its tasks of a slow disk, and of what they raise as well;
-    matplotlib and jax of a cache that they do without."""
+    matplotlib and jax of a cache that they do without, Pillow of odd headers of images that it can read."""
     absl.logging.set_verbosity(absl.logging.FATAL)
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")
+    warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def use_cache() -> None:

@@ -29,6 +29,7 @@ class Interrupted(Exception):
 
 # Signals that ask for an end: of a scheduler or a person, and where a terminal closes or a cluster's time is nearly up.
 STOPPING = tuple(getattr(signal, n) for n in ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1") if hasattr(signal, n))
+SMALLER = "make batches smaller (--config.score.batch_size=N ...), or the networks; see --mode=check"
 FREE = "free some space there"
 WRITABLE = "name a place that can be read and written"
 # What the system refuses, no fault of ours: what helps.
@@ -84,6 +85,11 @@ def exit_code_of(command: Callable[[list], int], argv: list) -> int:
         if isinstance(error, OSError) and error.errno in REFUSED:
             print(f"scoressl_jax: {refusal(error, workdir_of(argv))}", file=sys.stderr)
             return UserError.exit_code
+        if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+            print(
+                f"scoressl_jax: out of memory ({one_line(error)[:200] or 'of the machine'}): {SMALLER}", file=sys.stderr
+            )
+            return UserError.exit_code
         path, kept = Path(os.path.expanduser(workdir_of(argv))) / "error.txt", "traceback in"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -112,6 +118,17 @@ def leave_at_signals() -> None:
 
     for number in stopping():
         signal.signal(number, leave)
+
+
+def speak_anywhere() -> None:
+    """In a process of ours: where there is no stdout, stderr or stdin (of a daemon), nothing is said; what a terminal
+    has no letters for is written with a backslash."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
+        elif mode == "w":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def silence_threads() -> None:

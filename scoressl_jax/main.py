@@ -5,7 +5,7 @@
 
 import sys
 
-from scoressl_jax.errors import exit_code_of, leave_at_signals, silence_threads
+from scoressl_jax.errors import exit_code_of, leave_at_signals, silence_threads, speak_anywhere
 
 
 def main(argv: list) -> int:
@@ -25,4 +25,5 @@ def run(argv: list) -> int:
 if __name__ == "__main__":
     leave_at_signals()
     silence_threads()
+    speak_anywhere()
     sys.exit(main(sys.argv[1:]))

@@ -60,7 +60,7 @@ def test_control_c_in_a_command_that_writes_at_its_end(tmp_path, capfd):
 
 
 @pytest.mark.parametrize(
-    "error", [ValueError("two\nlines"), RuntimeError(""), MemoryError(), KeyError("name"), ZeroDivisionError("x" * 900)]
+    "error", [ValueError("two\nlines"), RuntimeError(""), KeyError("name"), ZeroDivisionError("x" * 900)]
 )
 def test_a_fault_of_ours_is_one_line_and_a_traceback_in_error_txt(error, tmp_path, capfd):
     folder = tmp_path / "not" / "yet" / "there"
@@ -171,3 +171,31 @@ def test_a_reader_that_has_gone_is_no_fault_of_ours(tmp_path):
         assert process.stderr.read() == b""
         assert process.wait() == 75
     assert not (tmp_path / "error.txt").exists()
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError("Unable to allocate 9 GiB"), RuntimeError("RESOURCE_EXHAUSTED: Out of memory")]
+)
+def test_what_does_not_fit_in_memory_is_said_with_what_helps(error, tmp_path, capfd):
+    assert exit_code_of(ends_with(error), [f"--workdir={tmp_path}"]) == 2
+    said = line_of(capfd)
+    assert said.startswith(f"scoressl_jax: out of memory ({error}): make batches smaller (--config.score.batch_size=N")
+    assert not list(tmp_path.iterdir())
+
+
+SPEAKS = (
+    "import sys; from scoressl_jax.errors import speak_anywhere; speak_anywhere(); "
+    "print('98 \u00b1 1'); print(1, file=sys.stderr)"
+)
+
+
+def test_a_terminal_without_the_letters_gets_them_in_another_way():
+    env = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([sys.executable, "-c", SPEAKS], env=env, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "98 \\xb1 1\n", "1\n")
+
+
+def test_where_nothing_is_open_nothing_is_said():
+    """As of a daemon."""
+    closed = ["sh", "-c", 'exec "$0" "$@" <&- >&- 2>&-', sys.executable, "-c", SPEAKS]
+    assert subprocess.run(closed, timeout=120).returncode == 0

@@ -18,7 +18,8 @@ from ml_collections import ConfigDict, config_flags
 from scoressl_jax.devices import prepare_jax, use_cores
 from scoressl_jax.errors import UserError, one_line
 from scoressl_jax.experiment import estimate
-from scoressl_jax.experiment.adopt import adopt
+from scoressl_jax.experiment.adopt import adopt, rehearse
+from scoressl_jax.experiment.data import check_apart
 from scoressl_jax.experiment.fields import as_read, batch_sizes, config_of, described, leave_behind
 from scoressl_jax.experiment.images import IMAGES
 from scoressl_jax.experiment.run import Run
@@ -187,6 +188,17 @@ def repeating(config, workdir: str) -> str:
     return shlex.join([*program, *flags, f"--workdir={workdir}"])
 
 
+def check(kind: Kind, config: ConfigDict, workdir: str | None) -> int:
+    """What a run would train; a UserError where the one that is in `workdir` would not go on so."""
+    run = Run(workdir) if workdir else None
+    there = run is not None and run.exists
+    experiment = kind.build(config, Run.open(workdir).config if there else None)
+    if there:
+        rehearse(Work(kind, run, experiment, mode="check"))
+    estimate.check(kind, experiment)
+    return 0
+
+
 def main(argv: list) -> int:
     if {"--help", "-h"} & set(argv):
         print(usage())
@@ -196,9 +208,10 @@ def main(argv: list) -> int:
     prepare_jax()
     use_cores(batch_sizes(config, kind.fields))
     if mode == "check":
-        estimate.check(kind, kind.build(config))
-        return 0
+        return check(kind, config, workdir)
     run = Run(workdir)
+    if kind is IMAGES and not run.exists:
+        check_apart(config, run.workdir)
     known = Run.open(workdir).config if run.exists else None
     without_data = run.exists and needs_no_data(kind, run, config, mode)
     experiment = kind.open(run, config) if without_data else kind.build(config, known)

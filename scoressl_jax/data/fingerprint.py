@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from scoressl_jax.data.dataset import Dataset
+from scoressl_jax.data.dataset import UNLABELED, Dataset
 
 LENGTH = 20  # hexadecimal digits of a fingerprint
 
@@ -31,6 +31,19 @@ def together(digests: Iterable[bytes]) -> str:
     for digest in sorted(digests):
         whole.update(digest)
     return whole.hexdigest()
+
+
+def shared(dataset: Dataset) -> list[str]:
+    """What a reader should know of images that come twice, each a clause: test images among the training images, and
+    training images that have several labels."""
+    train = of_images(dataset.x_train)
+    twice = len(set(of_images(dataset.x_test)) & set(train))
+    labels = {}
+    for digest, label in zip(train, dataset.y_train.tolist(), strict=True):
+        labels.setdefault(digest, set()).add(label)
+    unsure = sum(len(found - {UNLABELED}) > 1 for found in labels.values())
+    told = {"test images that are among the training images too": twice, "training images with several labels": unsure}
+    return [f"{count:,} {what}" for what, count in told.items() if count]
 
 
 def fingerprint(dataset: Dataset, y_visible: np.ndarray) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import unicodedata
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from scoressl_jax.files import path_of
 # Names of each part, of which the first that is there is taken.
 LABELED, POSITIVE = ("labeled", "labelled", "train"), ("positive",)
 UNLABELED_FOLDERS, TEST = ("unlabeled", "unlabelled"), ("test", "val", "valid", "validation")
+PARTS = (*LABELED, *POSITIVE, *UNLABELED_FOLDERS, *TEST)
 BINARY = ("negative", "positive")
 SYSTEM = ("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir", "#recycle", "$recycle.bin",
           "system volume information")  # fmt: skip
@@ -67,15 +69,23 @@ def _test(survey, folder, classes, positive_unlabeled):
         example = "test/negative/ and test/positive/" if positive_unlabeled else "test/<class>/, say one in five"
         raise UserError(f"{folder} is missing: accuracy is measured on it; move some known images to {example}")
     names, files = survey.classes(folder)
+    known = {composed(name): i for i, name in enumerate(classes)}
     for name in names:
-        if name not in classes:
+        if composed(name) not in known:
+            near = [c for c in classes if composed(c).strip().lower() == composed(name).strip().lower()]
+            hint = f": is it {near[0]!r}?" if near else ""
             raise UserError(
-                f"{folder / name} has no class of this name to belong to (there are {', '.join(classes)}): "
-                "rename or remove it, or label some training images"
+                f"{folder}/{name} has no class of the name {name!r} to belong to (there are {', '.join(classes)})"
+                f"{hint}: rename or remove it, or label some training images"
             )
     if positive_unlabeled and len(names) < 2:
         raise UserError(f"{folder} holds only {names[0]}/: both test/negative/ and test/positive/ are needed")
-    return [(file, classes.index(names[label])) for file, label in files]
+    return [(file, known[composed(names[label])]) for file, label in files]
+
+
+def composed(name):
+    """A name with accents joined to their letters; macOS writes them apart."""
+    return unicodedata.normalize("NFC", name)
 
 
 def natural(name):

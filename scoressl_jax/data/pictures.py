@@ -1,5 +1,7 @@
 """An image file -> its pixels, uint8: the formats that are read, transparency, grey or colour, and one size for all."""
 
+import re
+
 import numpy as np
 from PIL import Image, ImageColor, ImageOps, features
 
@@ -10,6 +12,7 @@ SUFFIXES = {  # with what Pillow needs for them, where not every Pillow has it
     **{".webp": "webp", ".avif": "avif", ".jp2": "jpg_2000"},
 }
 FITS = ("crop", "pad", "stretch")
+SIXTEEN = re.compile("(LA|RGBA?|RGBX|CMYK).*;16[BLN]")  # raw modes of 16 bits a channel, which Pillow would cut to 8
 GREY, PALETTE, TRANSPARENT = ("1", "L", "LA", "La"), ("P", "PA"), ("LA", "La", "PA", "RGBA", "RGBa")
 
 
@@ -20,7 +23,8 @@ class Deep(Exception):
 def is_picture(path):
     """Whether a file's name is that of an image that can be read here."""
     suffix = path.suffix.lower()
-    return suffix in SUFFIXES and (not SUFFIXES[suffix] or features.check(SUFFIXES[suffix])) and not path.is_dir()
+    special = path.exists() and not path.is_file()  # folders, and pipes, of which reading would never end
+    return suffix in SUFFIXES and (not SUFFIXES[suffix] or features.check(SUFFIXES[suffix])) and not special
 
 
 def is_colour(text):
@@ -41,10 +45,16 @@ def read_picture(file, *, image_size=None, fit="crop", background="white"):
     """
     background = ImageColor.getrgb(background)[:3]
     with Image.open(file, formats=readable()) as image:
-        if image.mode[0] in "IF":
+        if image.mode[0] in "IF" or any(SIXTEEN.match(str(raw)) for raw in raw_modes(image)):
             raise Deep
         image = flattened(ImageOps.exif_transpose(image), background)
     return np.asarray(image if image_size is None else sized(image, image_size, fit, background))
+
+
+def raw_modes(image):
+    """How the pixels are in the file, in Pillow's words; of some formats it tells none."""
+    for tile in image.tile:
+        yield tile[3][0] if isinstance(tile[3], tuple) and tile[3] else tile[3]
 
 
 def readable():

@@ -168,7 +168,7 @@ def load_split(path, num_train):
 
 
 def _read_json(path):
-    content = json.loads(path.read_text())
+    content = json.loads(path.read_text("utf-8-sig"))
     indices, count = content["labeled"], content.get("unlabeled_count")
     # bool is an int in Python, but true is no index.
     if type(indices) is not list or any(type(n) is not int for n in [*indices, count or 0]):
@@ -184,7 +184,7 @@ def _read_npy(path):
 
 
 def _read_text(path):
-    return [int(line) for line in path.read_text().splitlines() if line.strip()], None
+    return [int(line) for line in path.read_text("utf-8-sig").splitlines() if line.strip()], None
 
 
 def _split(labeled, num_train):

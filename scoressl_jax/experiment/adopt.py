@@ -41,11 +41,21 @@ def adopt(work: Work, command: str, without_data: bool = False) -> None:
     else:
         facts, split = kind.facts(work.experiment), kind.split(work.experiment)
     if run.exists:
-        labeled = [known.get("labeled") for known in (run.labels, split or {})]
-        accept(work, changes(kind, run.config, config, run.data, facts, labeled=labeled), facts)
+        accept(work, changes_of(work, facts, split), facts)
         known_sources(work)
     run.write_config(config, command)
     run.write_data(facts, split)
+
+
+def rehearse(work: Work) -> None:
+    """Raise what `adopt` would, and change nothing."""
+    facts, split = work.kind.facts(work.experiment), work.kind.split(work.experiment)
+    accept(work, changes_of(work, facts, split), facts, rehearsed=True)
+
+
+def changes_of(work: Work, facts: dict, split: dict | None) -> Changes:
+    run, labeled = work.run, [known.get("labeled") for known in (work.run.labels, split or {})]
+    return changes(work.kind, run.config, json.loads(work.config.to_json()), run.data, facts, labeled=labeled)
 
 
 def changes(kind: Kind, old: dict, new: dict, data: dict, facts: dict, *, labeled: list) -> Changes:
@@ -70,9 +80,9 @@ def changes(kind: Kind, old: dict, new: dict, data: dict, facts: dict, *, labele
     return Changes(differ, parts)
 
 
-def accept(work: Work, changed: Changes, facts: dict) -> None:
+def accept(work: Work, changed: Changes, facts: dict, rehearsed: bool = False) -> None:
     """Refuse what would change what is made, but for what may grow, and for stages that are asked for afresh. What is
-    made but no longer part of the experiment is moved aside."""
+    made but no longer part of the experiment is moved aside, but where it is `rehearsed`."""
     run, kind, config = work.run, work.kind, work.config
     growing = {s.name for s in kind.stages if grows(s, changed)}
     touched, why, unused, outgrown = [], set(), [], []
@@ -98,6 +108,8 @@ def accept(work: Work, changed: Changes, facts: dict) -> None:
         refuse(work, touched, because, changed, facts)
     if outgrown:
         refuse_outgrown(work, outgrown, growing, changed)
+    if rehearsed:
+        return
     if touched:
         set_aside(work, touched, f"{told(because.parts, run.data, facts)}: {listed(touched)} afresh")
         run.forget_measured()

@@ -1,12 +1,14 @@
 """The block `data` and the regime: which images there are, which labels training may see, and a fingerprint of both."""
 
+import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from scoressl_jax.data import digits, folder, npz, splits, tfds
 from scoressl_jax.data.dataset import UNLABELED, Dataset
-from scoressl_jax.data.fingerprint import fingerprint
+from scoressl_jax.data.fingerprint import fingerprint, shared
 from scoressl_jax.data.pictures import FITS, is_colour
 from scoressl_jax.errors import UserError
 from scoressl_jax.experiment.fields import NOT_NEGATIVE, POSITIVE, Field, Option, Rule, is_whole, one_of
@@ -161,6 +163,19 @@ def check(config) -> None:
         )
 
 
+def check_apart(config, workdir: Path) -> None:
+    """A UserError where the files of a run in `workdir` would be read as its data when it goes on."""
+    if config.data.name not in ("npz", "folder") or not config.data.path:
+        return
+    place, root = workdir.resolve(), path_of(config.data.path).resolve()
+    parts = place.relative_to(root).parts if place.is_relative_to(root) else None
+    if parts is not None and (not parts if config.data.name == "npz" else parts[:1] and parts[0] in folder.PARTS):
+        raise UserError(
+            f"--workdir={workdir} lies among the images of --config.data.path={config.data.path}, with which its files "
+            "would be read: name another"
+        )
+
+
 def load_dataset(config) -> Dataset:
     """The data set that config.data names, images and all the labels that its source has."""
     data = config.data
@@ -230,6 +245,8 @@ def check_fit(config, prepared: Prepared) -> None:
 
 def prepare(config) -> Prepared:
     """Load the data and hide the labels that training may not see. Raises UserError for what does not fit."""
-    prepared = split_labels(config, load_dataset(config))
+    dataset = load_dataset(config)
+    dataset = dataclasses.replace(dataset, notes=(*dataset.notes, *shared(dataset)))
+    prepared = split_labels(config, dataset)
     check_fit(config, prepared)
     return prepared

@@ -69,6 +69,10 @@ class Checkpoints:
     def save(self, state, loss):
         """Save the state under its step; `loss` is the mean training loss since the checkpoint before."""
         step = int(state.step)
+        if "[" in str(self.directory):
+            raise UserError(
+                f"{self.directory}: what is kept below a folder with [ in its name cannot be read back: rename"
+            )
         if step not in self._manager.all_steps():
             # A copy, because the state's own buffers are donated to the next update while orbax still reads.
             state = jax.tree.map(jnp.copy, state)

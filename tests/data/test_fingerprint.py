@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from scoressl_jax.data.dataset import UNLABELED, make_dataset
-from scoressl_jax.data.fingerprint import LENGTH, fingerprint
+from scoressl_jax.data.fingerprint import LENGTH, fingerprint, shared
 
 PARTS = ("images", "labels", "true_labels", "test", "classes")
 LABELS = np.array([0, 1, 2, 0, 1, 2, UNLABELED, UNLABELED])
@@ -192,3 +192,16 @@ def test_the_shape_of_an_image_counts():
         held["x_train"], held["x_test"] = (held[name].reshape(-1, 5, 4, 3) for name in ("x_train", "x_test"))
 
     assert changes(turned) == {"images", "labels", "true_labels", "test"}
+
+
+def test_images_that_come_twice_are_told():
+    held = contents()
+    held.pop("visible")
+    assert shared(make_dataset(**held)) == []
+    held["x_test"][:2] = held["x_train"][[3, 6]]
+    assert shared(make_dataset(**held)) == ["2 test images that are among the training images too"]
+    held["x_train"][[1, 6, 7]] = held["x_train"][0]  # with another label, and twice without any
+    assert shared(make_dataset(**held)) == [
+        "1 test images that are among the training images too",
+        "1 training images with several labels",
+    ]

@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -308,3 +310,26 @@ def test_positive_layout_needs_unlabelled_and_both_test_classes(positives):
     (positives.parent / "negative").rename(positives / "test/negative")
     (positives / "unlabeled").rename(positives.parent / "unlabeled")
     assert f"{positives / 'unlabeled'}: No such file" in error_of(positives)
+
+
+def test_names_of_a_mac_are_those_of_its_training_folders(tmp_path):
+    """There an accent is a character of its own; zip files and disks keep it."""
+    names = ("labeled/caf\u00e9", "labeled/a", "test/cafe\u0301", "test/a")
+    for value, name in enumerate(names, 1):
+        write(tmp_path / name / "a.png", grey(value))
+    dataset = load_folder(tmp_path)
+    assert dataset.class_names == ("a", "caf\u00e9")
+    assert dict(zip(dataset.x_test[:, 0, 0, 0].tolist(), dataset.y_test.tolist(), strict=True)) == {4: 0, 3: 1}
+
+
+@pytest.mark.parametrize("name", ["Cat", "cat "])
+def test_a_test_folder_that_is_called_nearly_as_a_class(photos, name):
+    (photos / "test" / "cat").rename(photos / "test" / name)
+    said = error_of(photos)
+    assert f"test/{name} has no class of the name {name!r} to belong to" in said
+    assert "(there are cat, dog): is it 'cat'?: rename" in said
+
+
+def test_a_pipe_among_images_is_not_waited_for(photos):
+    os.mkfifo(photos / "unlabeled" / "pipe.png")
+    assert "unlabeled/pipe.png" in error_of(photos)

@@ -1,5 +1,7 @@
 """One image file: formats, transparency, grey and colour, sizes."""
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -165,3 +167,19 @@ def test_rotation_comes_before_the_cut(tmp_path):
         turned = np.asarray(ImageOps.exif_transpose(image))
     assert turned.shape == (12, 4)
     np.testing.assert_array_equal(read_picture(Path(path), image_size=4), turned[4:8])
+
+
+def chunk(name, data):
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+@pytest.mark.parametrize(("kind", "channels"), [(2, 3), (4, 2), (6, 4)], ids=["RGB", "LA", "RGBA"])
+def test_colours_of_16_bits_are_not_cut_to_8_in_silence(kind, channels, tmp_path):
+    for bits in (8, 16):
+        rows = b"".join(b"\0" + bytes(4 * channels * bits // 8) for _ in range(4))
+        header = chunk(b"IHDR", struct.pack(">IIBBBBB", 4, 4, bits, kind, 0, 0, 0))
+        path = tmp_path / f"{bits}.png"
+        path.write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+    assert read_picture(tmp_path / "8.png").shape[:2] == (4, 4)
+    with pytest.raises(Deep):
+        read_picture(tmp_path / "16.png")

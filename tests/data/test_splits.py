@@ -216,3 +216,9 @@ def test_archive_is_no_index_array(tmp_path):
 def test_missing_index_file_and_folder(tmp_path):
     assert str(tmp_path / "none.json") in error_of(load_split, tmp_path / "none.json", 9)
     assert "directory" in error_of(load_split, tmp_path, 9)
+
+
+@pytest.mark.parametrize(("name", "text"), [("a.txt", "1\r\n4\r\n"), ("a.json", '{"labeled": [1, 4]}')])
+def test_files_of_a_windows_editor_begin_with_a_mark(name, text, tmp_path):
+    (tmp_path / name).write_bytes(text.encode("utf-8-sig"))
+    assert load_split(tmp_path / name, 6).labeled.tolist() == [1, 4]

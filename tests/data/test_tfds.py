@@ -267,7 +267,7 @@ def test_validation_serves_where_the_labels_of_the_test_split_are_kept_back(tmp_
     why = "split validation is the test set, as the labels of test are not known"
     assert dataset.notes == (why, "splits not used: test")
     said = error_of("tiny_kept_all", data_dir=tmp_path)
-    assert said.startswith("tiny_kept_all: the labels of test and valid are not known (-1), and accuracy is measured on")
+    assert said.startswith("tiny_kept_all: the labels of test and valid are not known (-1), and accuracy is measured")
 
 
 @pytest.mark.parametrize("damage", ["truncate", "remove", "info"])

@@ -387,3 +387,12 @@ def test_what_is_no_longer_part_of_the_experiment_is_moved_aside(own, capfd):
     assert extents(own.workdir) == {name: extent for name, extent in FINISHED.items() if name != "judge"}
     assert Run(own.workdir / "replaced-1").has("checkpoints/judge")
     assert "class_agreement" not in results(own.workdir)["samples"]
+
+
+def test_check_says_what_the_run_that_is_there_would_refuse_and_changes_nothing(own, complaint, snapshot):
+    before = snapshot(own.workdir)
+    line = complaint(own.workdir, "--mode=check", "--config.score.warmup=7", path=own.path)
+    assert line.startswith("config.score.warmup is 5 in the run ")
+    np.savez(own.path, **stripes(labels=40))
+    assert "the data are not those that the run" in complaint(own.workdir, "--mode=check", path=own.path)
+    assert snapshot(own.workdir) == before

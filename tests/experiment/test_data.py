@@ -234,3 +234,32 @@ def test_notes_of_a_data_set_are_told():
         prepared = data.split_labels(config_of(regime, **fields), noted)
         experiment = SimpleNamespace(dataset=prepared.dataset, split=prepared.split)
         assert IMAGES.described(experiment).endswith(" classes; val/ is the test set; and so on")
+
+
+@pytest.mark.parametrize(
+    ("name", "inside", "refused"),
+    [
+        ("folder", "unlabeled/run", True),
+        ("folder", "test", True),
+        ("folder", "runs/one", False),
+        ("folder", "", False),
+        ("folder", "../run", False),
+        ("npz", "", True),
+        ("npz", "run", False),
+    ],
+)
+def test_a_run_among_its_own_data_would_read_itself(name, inside, refused, tmp_path):
+    config = config_of(name=name, path=str(tmp_path / "mine"))
+    workdir = tmp_path / "mine" / inside
+    if not refused:
+        data.check_apart(config, workdir)
+        return
+    with pytest.raises(UserError, match="lies among the images of --config.data.path=.*: name another"):
+        data.check_apart(config, workdir)
+
+
+def test_the_line_on_the_data_tells_of_images_that_come_twice(tmp_path):
+    x = np.arange(12, dtype=np.uint8)[:, None, None] * np.ones((1, 8, 8), np.uint8)
+    np.savez(tmp_path / "a.npz", x_train=x, y_train=np.arange(12) % 2, x_test=x[:2], y_test=np.arange(2))
+    prepared = data.prepare(config_of(name="npz", path=str(tmp_path / "a.npz"), num_labels=4))
+    assert prepared.dataset.notes == ("2 test images that are among the training images too",)

@@ -217,3 +217,11 @@ def test_another_fault_of_a_library_stays_what_it_is(tmp_path, monkeypatch):
         with pytest.raises(ValueError, match="a fault of its own"):
             checkpoints.save(make_state(8), 1.0)
     checkpoints.close()
+
+
+def test_a_folder_in_which_checkpoints_would_be_lost_is_refused_before_training(tmp_path):
+    """orbax writes them there, but does not find their parts again."""
+    checkpoints = Checkpoints(tmp_path / "run [1]" / "score")
+    with pytest.raises(UserError, match=r"cannot be read back: rename"):
+        checkpoints.save(make_state(0), np.inf)
+    checkpoints.close()
