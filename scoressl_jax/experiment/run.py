@@ -38,7 +38,7 @@ BELOW = "checkpoints"
 MEASURED = ("data", "evaluation", "generation", "likelihood", "score_error")
 WORKED = (  # keys of the others that are not
     *("kind", "parameters", "steps", "loss", "seconds", "init_from", "losses", "runs", "networks"),
-    *("speaks", "network", "stop", "why", "unlabeled_accuracy", "unlabeled_accuracy_standard_error"),
+    *("speaks", "network", "stop", "why", "candidates", "unlabeled_accuracy", "unlabeled_accuracy_standard_error"),
     *("count", "sampler", "calls", "scale", "task", "estimate", "standard_error", "method", "true", "error"),
 )
 

@@ -97,4 +97,5 @@ def words(run, config) -> dict:
     """What results.json says of who speaks, and why."""
     if not run.choice:
         return {"speaks": config.teacher.method}
-    return {name: run.choice[name] for name in ("speaks", "network", "stop", "why")}
+    candidates = {n: {k: of[k] for k in ("share", "error")} for n, of in run.choice.get("candidates", {}).items()}
+    return {name: run.choice[name] for name in ("speaks", "network", "stop", "why")} | {"candidates": candidates}

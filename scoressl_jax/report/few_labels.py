@@ -45,7 +45,7 @@ def markdown(cells: list[dict]) -> str:
 
 @styled
 def chart(cells: list[dict], title: str) -> bytes:
-    """PNG of error in percent against labels, both on logarithmic axes, a line a method; bars are ± sd over seeds."""
+    """PNG of accuracy in percent against labels on a logarithmic axis, a line a method; bars are ± sd over seeds."""
     from matplotlib.figure import Figure
 
     accuracy = gathered(cells)

@@ -23,7 +23,7 @@ from scoressl_jax.report.html import (
     side_by_side,
     table,
 )
-from scoressl_jax.report.results import error, measured, results, with_error
+from scoressl_jax.report.results import error, measured, results, speaker, with_error
 from scoressl_jax.report.samples import gradients, labelled, samples
 from scoressl_jax.report.snapshot import Snapshot
 from scoressl_jax.report.times import machines, timed, times
@@ -138,6 +138,12 @@ def settings(run):
     return details("All settings of this run", table(("Field of config", "Value"), rows))
 
 
+def taught(run) -> str:
+    """The teacher's accuracy and who it is, "" without one."""
+    value = with_error(run, "teacher", "accuracy")
+    return value and f"{value} of clean test images: {speaker(run)}"
+
+
 def summary(opened) -> str:
     """The few lines that a run prints at its end: what it was, what came out, where the page is."""
     run = Snapshot(opened)
@@ -146,6 +152,7 @@ def summary(opened) -> str:
     path = run.workdir / "report.html"
     lines = {
         "data": f"{run.data_name}, {run.regime} from {run.budget}",
+        "teacher": taught(run),
         "accuracy": with_error(run, "classifier", "accuracy"),
         "all noise": with_error(run, "classifier", "accuracy_all_noise"),
         "F1": number(run.result("classifier", "f1")),

@@ -22,6 +22,10 @@ def results(run):
     judge = run.result("samples", "class_agreement_judge") or "independent classifier"
     score = lambda part, name: number(run.result(part, name))  # noqa: E731
     measures = (
+        ("teacher", "accuracy", with_error, "accuracy of the teacher",
+         f"share of test images that {speaker(run)} names rightly, which answers when images are classified"),
+        ("teacher", "unlabeled_accuracy", with_error, "labels of the unlabelled images",
+         "share of unlabelled training images that it labels rightly, from which the classifier learns"),
         ("classifier", "accuracy", with_error, "accuracy", "share of test images that it names rightly"),
         ("classifier", "accuracy_all_noise", with_error, "accuracy over all noise",
          "the same of test images with noise, each of a level of its own, from none to nothing but noise"),
@@ -50,7 +54,21 @@ def results(run):
             "with other seeds (scoressl compare).",
             "soft",
         )
-    return side_by_side([f"<div>{part}</div>" for part in (found, per_class(run)) if part], "wide") if found else ""
+    parts = (found, candidates(run), per_class(run))
+    return side_by_side([f"<div>{part}</div>" for part in parts if part], "wide") if found else ""
+
+
+def speaker(run):
+    """Who labels clean images, in words; "the classifier" where there is no teacher."""
+    return (run.result("teacher", "speaks") or "the classifier").replace("_", " ")
+
+
+def candidates(run):
+    """What the teacher was chosen among, "" where it was not."""
+    found = run.result("teacher", "candidates") or {}
+    rows = [(name.replace("_", " "), share(of["share"], of["error"])) for name, of in found.items()]
+    text = f"Chosen: {speaker(run)}. {run.result('teacher', 'why')}." if rows else ""
+    return rows and table(("Candidate", "Labelled images right when left out"), rows) + paragraph(text, "soft")
 
 
 def per_class(run):

@@ -10,6 +10,8 @@ LINES = "Faint: as logged; bold: its running mean."
 FIRST = (
     ("score", "loss", "Score network: loss", {"loss": "loss"}, False,
      "How far the denoised images are from the clean ones. It should fall fast, then slowly."),
+    ("teacher", "loss", "Teacher: loss", {"loss": "loss"}, False,
+     "Of clean images, strongly changed: it need not come near 0."),
     ("classifier", "loss", "Classifier: loss", {"loss": "loss"}, False,
      "The sum of everything that the classifier learns by: a curve that still falls at its end asks for more steps."),
     ("classifier", "accuracy", "Classifier: accuracy in training",
@@ -20,6 +22,8 @@ FIRST = (
 TERMS = {  # logged name: (title, caption)
     "ce": ("cross-entropy, any noise", "Of labelled images at random noise: never zero, for some are all noise."),
     "ce_tau": ("cross-entropy, almost clean", "Of almost clean labelled images: with few labels it falls to nearly 0."),
+    "taught": ("cross-entropy with the teacher's labels", "Of unlabelled images at random noise: never zero."),
+    "taught_tau": ("the same, almost clean", "Of almost clean unlabelled images: it falls to the teacher's doubts."),
     "dlsm": ("error as guidance", "Error of the classifier's gradient as guidance (denoising likelihood score "
              "matching): look for a fall."),
     "pseudo": ("loss of pseudo-labels", "Cross-entropy of unlabelled images with a confident guess for a label: a late "

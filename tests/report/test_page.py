@@ -436,3 +436,22 @@ def test_each_class_has_a_strip_of_its_own_with_its_name_as_text(whole):
         image = samples["images"][samples["labels"] == 7][2, ..., 0]
     at = GAP + 2 * (112 + GAP)
     np.testing.assert_array_equal(strip[GAP : GAP + 112 : 14, at : at + 112 : 14, 0], image)
+
+
+def test_a_teacher_is_named_with_what_it_was_chosen_among(tmp_path):
+    make_run(tmp_path)
+    results = json.loads((tmp_path / "results.json").read_text())
+    candidates = {
+        "mean_teacher": {"share": 0.871, "error": 0.02},
+        "support vector machine": {"share": 0.9, "error": 0.01},
+    }
+    results["teacher"] = {
+        "speaks": "support vector machine", "why": "most were right", "accuracy": 0.9234, "candidates": candidates,
+        "accuracy_standard_error": 0.0123, "unlabeled_accuracy": 0.8765,
+    }  # fmt: skip
+    write_json(tmp_path / "results.json", results)
+    text = page_of(tmp_path).text["results"]
+    for words in ("92.3 % ± 1.2", "87.6 %", "mean teacher", "87.1 % ± 2.0", "90.0 % ± 1.0", "most were right"):
+        assert words in text
+    assert "support vector machine names rightly" in text
+    assert re.search(r"teacher +92\.3 % ± 1\.2 of clean test images: support vector machine", summary_of(tmp_path))
