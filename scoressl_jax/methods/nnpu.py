@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from scoressl_jax.losses.positive_unlabeled import nnpu_risk
 from scoressl_jax.methods.learner import field
-from scoressl_jax.methods.upu import UPU
+from scoressl_jax.methods.upu import COMPARED, UPU
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,7 +14,7 @@ class NNPU(UPU):
 
     beta: float = field(0.0, "how far below 0 the cost of negatives may fall")
     gamma: float = field(1.0, "of the steps back", most=1)
-    PAPER: ClassVar = UPU.PAPER | {"nnpu.strong": False}
+    PAPER: ClassVar = COMPARED | {"nnpu.strong": False}
 
     def risk(self, positive, unlabeled, prior):
         _, logs = super().risk(positive, unlabeled, prior)

@@ -10,6 +10,17 @@ import jax.numpy as jnp
 from scoressl_jax.losses.positive_unlabeled import partial_risks
 from scoressl_jax.methods.learner import field, scores_of
 
+COMPARED = {  # by nnPU's authors on MNIST, who draw 30,000 images at once, labelled or not, and change none
+    "batch_size": 500,
+    "unlabeled_batch_size": 29_500,
+    "steps": 200,
+    "learning_rate": 1e-3,
+    "weight_decay": 0.005,
+    "schedule": "constant",
+    "warmup": 0,
+    "shift": 0.0,
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class UPU:
@@ -18,17 +29,7 @@ class UPU:
     logistic: bool = field(False, "what a margin costs is logistic; False: sigmoid, as in Kiryo et al.'s comparison")
     strong: bool = field(True, "images are strongly augmented; False: weakly")
     needs_prior: ClassVar = True
-    PAPER: ClassVar = {  # of nnPU's authors on MNIST, who draw 30,000 images at once, labelled or not
-        "batch_size": 500,
-        "unlabeled_batch_size": 29_500,
-        "steps": 200,
-        "learning_rate": 1e-3,
-        "weight_decay": 0.005,
-        "schedule": "constant",
-        "warmup": 0,
-        "shift": 0.0,
-        "upu.strong": False,
-    }
+    PAPER: ClassVar = COMPARED | {"upu.strong": False}
 
     @property
     def kind(self):

@@ -17,6 +17,7 @@ from scoressl_jax.files import flat
 from scoressl_jax.studies.moons import config as moons
 
 METHODS = ("supervised", "pi_model", "pseudo_label", "mean_teacher", "mixmatch", "fixmatch", "laplacenet")
+POSITIVES = ("pvu", "upu", "nnpu", "punce")  # methods of regime pu
 NAMES = {
     "regime": ("supervised", "ssl", "pu"),
     "dtype": ("float32", "bfloat16"),
@@ -28,7 +29,7 @@ NAMES = {
     "score.times": ("stratified", "uniform"),
     **{f"{stage}.schedule": ("constant", "cosine", "cosine_7_16") for stage in ("score", "teacher", "classifier")},
     **{f"{stage}.optimizer": ("adamw", "sgd") for stage in ("score", "teacher", "classifier")},
-    "teacher.method": ("none", *METHODS),
+    "teacher.method": ("none", "auto", *METHODS, *POSITIVES),
     "teacher.strong": ("affine", "rand_augment"),
     "classifier.kind": ("noisy", "denoising_assisted"),
     "classifier.network": ("wide_resnet", "resnet", "mlp"),
@@ -59,7 +60,7 @@ POSITIVE = [
     *("evaluation.judge_widen", "evaluation.judge_learning_rate"),
     *("training.steps_per_call", "training.checkpoint_every"),
     *(f"teacher.{n}" for n in ("batch_size", "unlabeled_batch_size", "steps", "learning_rate", "clip", "widen")),
-    *("teacher.patch", "teacher.operations"),
+    *("teacher.patch", "teacher.operations", "teacher.choice_steps"),
 ]
 NOT_NEGATIVE = [
     *("seed", "data.image_size", "data.num_labels", "data.split_seed", "data.num_positive"),
@@ -70,15 +71,17 @@ NOT_NEGATIVE = [
     *("classifier.terms.taught", "classifier.terms.taught_tau"),
     *("teacher.warmup", "teacher.weight_decay", "teacher.rotate"),
 ]
-SHARES = [f"teacher.{n}" for n in ("shift", "zoom", "shear", "move", "contrast", "brightness", "cutout")]
-HYPERPARAMETERS = {f"teacher.{m}.{f.name}": f for m in METHODS for f in dataclasses.fields(ALL_METHODS[m])}
+SHARES = [f"teacher.{n}" for n in ("shift", "zoom", "shear", "move", "contrast", "brightness", "cutout", "strength")]
+HYPERPARAMETERS = {
+    f"teacher.{m}.{f.name}": f for m in (*METHODS, *POSITIVES) for f in dataclasses.fields(ALL_METHODS[m])
+}
 BELOW_ONE = ["score.ema", "teacher.ema", "classifier.ema", "score.dropout", "classifier.random_affine"]
-FRACTIONS = ["evaluation.accuracy_t", "evaluation.gradient_t", "classifier.tau", "classifier.threshold"]
+FRACTIONS = ["evaluation.accuracy_t", "evaluation.gradient_t", "classifier.tau", "classifier.threshold", "teacher.stop"]
 TEACHER = " ".join(
     f"teacher.{name}"
     for name in (
         *("depth", "widen", "patch", "optimizer", "learning_rate", "weight_decay", "warmup", "clip", "schedule", "ema"),
-        *("batch_size", "steps", "flip", "strong", "operations", "cutout", "hard"),
+        *("batch_size", "steps", "stop", "flip", "strong", "strength", "operations", "cutout", "hard"),
         *("rotate", "zoom", "shear", "move", "contrast", "brightness"),
     )
 ) + " classifier.terms.taught classifier.terms.taught_tau"  # fmt: skip
@@ -106,9 +109,11 @@ READ = {  # fields that an option reads and another of the same choice does not
     "teacher.method": {
         "none": "classifier.terms.pseudo classifier.threshold",
         "supervised": TEACHER,
+        "auto": " ".join([TEACHER, UNLABELED, "teacher.folds teacher.choice_steps"])
+        + " teacher.mean_teacher.weight teacher.mean_teacher.warm_up teacher.mean_teacher.strong",
         **{
             method: " ".join([TEACHER, UNLABELED, *(n for n in HYPERPARAMETERS if n.startswith(f"teacher.{method}."))])
-            for method in METHODS[1:]
+            for method in (*METHODS[1:], *POSITIVES)
         },
     },
     "teacher.strong": {
@@ -202,6 +207,7 @@ def test_runs_older_than_the_samplers_of_few_steps_had_another(tmp_path):
 def test_every_field_with_a_rule_is_tried_here():
     tried = {*NAMES, *POSITIVE, *NOT_NEGATIVE, *BELOW_ONE, *FRACTIONS, *SHARES, *HYPERPARAMETERS}
     others = {"classifier.terms.prior", "sampling.steps", "sampling.eta", "evaluation.judge_depth", "teacher.depth"}
+    others |= {"teacher.folds"}
     others |= {"score.multipliers", "score.attention", "data.positive_classes", "data.background"}
     assert {name for name, field in flat(FIELDS) if field.allowed.words} == tried | others
 
@@ -227,9 +233,11 @@ def test_hyperparameters_of_methods(field):
         assert f"config.{field} is 2.0: it must lie in" in refused(teacher__method=method, **{field: 2.0})
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", METHODS + POSITIVES)
 def test_a_paper_s_preset_is_made_of_fields(method):
-    validate(changed(teacher__method=method, **{f"teacher.{n}": v for n, v in ALL_METHODS[method].PAPER.items()}))
+    regime = "pu" if method in POSITIVES else "ssl"
+    paper = {f"teacher.{n}": v for n, v in ALL_METHODS[method].PAPER.items()}
+    validate(changed(regime=regime, teacher__method=method, **paper))
 
 
 @pytest.mark.parametrize("field", SHARES)
@@ -239,11 +247,20 @@ def test_shares(field):
     validate(changed(**{field: 1.0}))
 
 
-@pytest.mark.parametrize("regime", ["supervised", "pu"])
-def test_a_teacher_is_of_its_regime(regime):
-    message = refused(regime=regime, data__positive_classes=("1",) if regime == "pu" else (), data__num_labels=0,
-                      teacher__method="fixmatch")  # fmt: skip
-    assert f"config.teacher.method fixmatch is not for config.regime {regime}: choose one of none" in message
+@pytest.mark.parametrize(
+    ("regime", "method", "others"),
+    [
+        ("supervised", "fixmatch", ("none",)),
+        ("pu", "fixmatch", ("none", *POSITIVES)),
+        ("pu", "auto", ("none", *POSITIVES)),
+        ("ssl", "nnpu", ("none", "auto", *METHODS)),
+    ],
+)
+def test_a_teacher_is_of_its_regime(regime, method, others):
+    message = refused(regime=regime, data__positive_classes=("1",) if regime == "pu" else (), data__num_labels=100,
+                      teacher__method=method)  # fmt: skip
+    words = f"config.teacher.method {method} is not for config.regime {regime}: choose one of {', '.join(others)}"
+    assert message == words
 
 
 @pytest.mark.parametrize("field", POSITIVE)
