@@ -18,6 +18,7 @@ from scoressl_jax.commands.run import parse as parse_config
 from scoressl_jax.devices import device_mesh, prepare_jax, replicated, use_cores
 from scoressl_jax.errors import UserError
 from scoressl_jax.experiment.adopt import adopt
+from scoressl_jax.experiment.choice import NETWORKS, configured
 from scoressl_jax.experiment.config import CHOICES, FIELDS, per_device
 from scoressl_jax.experiment.fields import leave_behind
 from scoressl_jax.experiment.images import IMAGES
@@ -86,7 +87,10 @@ def of_cell(config, labels: int, seed: int, method: str):
 
 
 def steps_in(experiment, seconds: float) -> int:
-    """How many steps of the teacher fit into a time: the best of three calls says how long one takes."""
+    """How many steps of the teacher fit into a time: the best of three calls says how long one takes. Of a method that
+    is yet to be chosen, the first candidate's."""
+    if experiment.config.teacher.method == AUTO:
+        experiment = configured(experiment, next(iter(NETWORKS.values())))
     job, mesh, paces = teacher_job(experiment, prior=0.5), device_mesh(), []  # any prior takes the same time
     run, count, key = make_multi_update(job.update, mesh), min(TIMED, job.steps_per_call), jax.random.key(0)
     state, arrays = jax.device_put((job.init_state(), job.arrays), replicated(mesh))
