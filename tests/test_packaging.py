@@ -21,6 +21,7 @@ FILES = ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE", "C
 SHORT = (
     "--config.score.steps=40",
     "--config.classifier.steps=40",
+    "--config.teacher.steps=40",
     "--config.sampling.count=20",
     "--config.sampling.steps=4",
     "--config.evaluation.times=3",
