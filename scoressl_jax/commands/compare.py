@@ -13,7 +13,7 @@ from scoressl_jax.commands.arguments import Parser, check_target
 from scoressl_jax.experiment.fields import as_read, had_before
 from scoressl_jax.experiment.run import Run
 from scoressl_jax.files import flat, path_of
-from scoressl_jax.report.compare import write_page
+from scoressl_jax.report.compare import other_data, write_page
 from scoressl_jax.report.groups import cells, difference, group_names, grouped, markdown
 from scoressl_jax.studies.kinds import kind_of
 
@@ -50,6 +50,8 @@ def main(argv: list) -> int:
     if out is not None:
         check_target("--out", out, out)
     print(markdown(groups))
+    if other_data(groups):
+        print(f"\n{other_data(groups)}")
     if out is not None:
         gain = difference(*groups) if len(groups) == 2 else None
         page = write_page(out, groups, group_names(groups), cells(groups), gain)

@@ -7,6 +7,7 @@ preset of it follows a colon, FILE:PRESET, or is given by --config.preset. It ma
 import difflib
 import importlib.util
 import inspect
+import itertools
 import json
 import shlex
 from importlib.machinery import SourceFileLoader
@@ -38,6 +39,12 @@ MODES = {
     "evaluate": "every figure of results.json",
     "report": "report.html anew, from the run's files alone",
 }
+CHECK = f"""scoressl check --config=FILE [--workdir=DIR] [--config.FIELD=VALUE ...]
+
+{MODES["check"].capitalize()}. FILE and FIELDs are those of
+scoressl run, whose --help says more; with DIR of a run, also whether that would go on so.
+"""
+ALONE = ("train_score", "train_classifier", "sample", "evaluate", "report")  # in order
 MOVED = {  # where config files of version 0.1 import from
     "scoressl_jax.config": "scoressl_jax.experiment.config",
     "scoressl_jax.recipes": "scoressl_jax.experiment.recipes",
@@ -159,10 +166,10 @@ def config_of_workdir(workdir: str | None) -> ConfigDict:
         raise UserError(f"{workdir}/{error}") from None
 
 
-def usage() -> str:
-    """What --help prints: modes, and every field with its default, meaning and allowed values."""
-    lines = [__doc__, "Modes:"]
-    lines += [f"  {name:<18}{text}" for name, text in MODES.items()]
+def usage(checks: bool) -> str:
+    """What --help prints: modes, and every field with its default, meaning and allowed values; of `scoressl check`, no
+    modes."""
+    lines = [CHECK] if checks else [__doc__, "Modes:", *(f"  {name:<18}{text}" for name, text in MODES.items())]
     for title, kind in (("Fields:", IMAGES), ("Fields of the two moons (configs/moons_dlsm.py):", MOONS)):
         lines += ["", title]
         lines += [f"  {name}\n      {text}" for name, text in described(kind.fields)]
@@ -201,7 +208,7 @@ def check(kind: Kind, config: ConfigDict, workdir: str | None) -> int:
 
 def main(argv: list) -> int:
     if {"--help", "-h"} & set(argv):
-        print(usage())
+        print(usage(checks="--mode=check" in argv))
         return 0
     config, workdir, mode = parse(argv)
     kind = kind_of(config)
@@ -221,4 +228,7 @@ def main(argv: list) -> int:
         if work.first_process and not without_data:
             print(kind.described(experiment))
         execute(kind, mode, work)
+    follows = dict(itertools.pairwise(ALONE)).get(mode)
+    if follows and work.first_process:
+        print(f"{mode} is done: --mode={follows} is next, or --mode=run for all the rest")
     return 0

@@ -1,6 +1,7 @@
 """The block `data` and the regime: which images there are, which labels training may see, and a fingerprint of both."""
 
 import dataclasses
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -176,6 +177,15 @@ def check_apart(config, workdir: Path) -> None:
         )
 
 
+def check_there(data) -> None:
+    """A UserError where the data are read from a path at which nothing is."""
+    if data.name in ("npz", "folder") and data.path and not path_of(data.path, "--config.data.path").exists():
+        raise UserError(
+            f"--config.data.path={data.path}: no such file or directory: was it renamed or moved? Give the path of the "
+            f"{data.name}"
+        )
+
+
 def load_dataset(config) -> Dataset:
     """The data set that config.data names, images and all the labels that its source has."""
     data = config.data
@@ -221,9 +231,12 @@ def check_fit(config, prepared: Prepared) -> None:
             f"{dataset.image_shape[-1]}"
         )
     if config.regime != "supervised" and len(split.unlabeled) == 0:
+        budget = "num_positive" if config.regime == "pu" else "num_labels"
+        more = {"folder": f"put some into {config.data.path}/unlabeled/", "npz": "add some with label -1 in y_train"}
+        add = f"{more[config.data.name]}, or set " if config.data.name in more else "set "
         raise UserError(
-            f"regime {config.regime} needs unlabelled images and none are left: lower the label budget or "
-            "set config.regime='supervised'"
+            f"regime {config.regime} needs unlabelled images and none are left: {add}--config.data.{budget} less than "
+            "there are labels, or --config.regime=supervised"
         )
     if config.regime == "pu" and not config.data.class_prior and min(len(split.labeled), len(split.unlabeled)) < 2:
         raise UserError(
@@ -245,8 +258,18 @@ def check_fit(config, prepared: Prepared) -> None:
 
 def prepare(config) -> Prepared:
     """Load the data and hide the labels that training may not see. Raises UserError for what does not fit."""
-    dataset = load_dataset(config)
-    dataset = dataclasses.replace(dataset, notes=(*dataset.notes, *shared(dataset)))
-    prepared = split_labels(config, dataset)
+    check_there(config.data)
+    try:
+        dataset = load_dataset(config)
+        dataset = dataclasses.replace(dataset, notes=(*dataset.notes, *shared(dataset)))
+        prepared = split_labels(config, dataset)
+    except UserError as error:
+        raise UserError(as_typed(str(error))) from None
     check_fit(config, prepared)
     return prepared
+
+
+def as_typed(said: str) -> str:
+    """A library's words with the fields that it names bare as the command line has them."""
+    names = "|".join(name for name in FIELDS if "_" in name)
+    return re.sub(rf"(?<![\w./-])({names})(?![\w./])", r"--config.data.\1", said)

@@ -36,7 +36,7 @@ def write_page(out, groups, names, columns, difference):
     out = Path(out)
     parts = [
         f"<h1>{escape(' against '.join(names))}</h1>",
-        section("table", "Mean ± standard deviation over seeds", measures(groups, names, columns)),
+        section("table", "Mean ± standard deviation over seeds", measures(groups, names, columns) + warned(groups)),
         section("noise", "Accuracy by noise level", noise(out, groups, names)),
         section("gradients", "What guides the sampling", gradients(out, groups, names)),
     ]
@@ -45,6 +45,24 @@ def write_page(out, groups, names, columns, difference):
     path = out / "compare.html"
     write_text(path, page(f"Comparison: {', '.join(names)}", "\n".join(parts)))
     return path
+
+
+def other_data(groups):
+    """A line where the runs were not made on the same images, "" where they were or it is not known."""
+    told = {}
+    for run in (run for runs in groups for run in runs):
+        data = run.results.get("data", {})
+        marks = tuple(data.get("fingerprint", {}).get(part) for part in ("images", "test", "classes"))
+        if all(marks):
+            told.setdefault(marks, f"{run.workdir.name} on {data.get('name', 'data')}")
+    if len(told) < 2:
+        return ""
+    return f"These runs are on different data, so that their figures do not compare: {', '.join(told.values())}."
+
+
+def warned(groups):
+    line = other_data(groups)
+    return f'<p class="absent">{escape(line)}</p>' if line else ""
 
 
 def measures(groups, names, columns):
@@ -58,6 +76,7 @@ def gain(difference, groups, names):
         return ""
     error, counts = difference.standard_error, " and ".join(str(len(runs)) for runs in groups)
     how = f"{difference.pairs} runs each, paired by seed" if difference.pairs else f"{counts} runs, not paired"
+    how = "one run each" if len(groups[0]) == len(groups[1]) == 1 else how
     told = (
         f"too few to tell how much of it is chance ({how})."
         if error is None

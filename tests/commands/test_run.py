@@ -217,3 +217,18 @@ def test_another_choice_on_the_command_line_leaves_behind_what_the_file_set_for_
     assert (same.sampling.corrector, same.sampling.steps) == ("langevin", 1000)
     with pytest.raises(UserError, match="choose one of"):
         validate(parse([*name, "--config.sampling.sampler=nonesuch"])[0])
+
+
+def test_the_help_of_check_is_its_own(scoressl):
+    _, out, _ = scoressl("check", "--help")
+    assert out.startswith("scoressl check --config=FILE [--workdir=DIR]")
+    assert "Modes:" not in out
+    assert "--config.score.steps=900\n" in out
+
+
+def test_after_one_stage_it_says_what_follows(scoressl, at_root, tmp_path):
+    flags = ("--config=tests/tiny.py", "--config.score.steps=10", f"--workdir={tmp_path / 'run'}")
+    code, out, _ = scoressl("run", *flags, "--mode=train_score")
+    assert code == 0
+    last = "train_score is done: --mode=train_classifier is next, or --mode=run for all the rest"
+    assert out.splitlines()[-1] == last

@@ -263,3 +263,47 @@ def test_the_line_on_the_data_tells_of_images_that_come_twice(tmp_path):
     np.savez(tmp_path / "a.npz", x_train=x, y_train=np.arange(12) % 2, x_test=x[:2], y_test=np.arange(2))
     prepared = data.prepare(config_of(name="npz", path=str(tmp_path / "a.npz"), num_labels=4))
     assert prepared.dataset.notes == ("2 test images that are among the training images too",)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("folder", "folder"), ("npz", "npz")])
+def test_data_that_are_not_there_are_named_as_they_are_typed(name, kind, tmp_path):
+    with pytest.raises(UserError) as error:
+        data.prepare(config_of(name=name, path=str(tmp_path / "gone")))
+    assert str(error.value) == (
+        f"--config.data.path={tmp_path / 'gone'}: no such file or directory: was it renamed or moved? Give the path of "
+        f"the {kind}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "typed"),
+    [
+        ("num_labels=9: lower num_labels", "--config.data.num_labels=9: lower --config.data.num_labels"),
+        ("set image_size to resize", "set --config.data.image_size to resize"),
+        ("with skip_damaged=True", "with --config.data.skip_damaged=True"),
+        ("config.data.positive_classes=(1,): no", "config.data.positive_classes=(1,): no"),
+        ("/a/num_labels/b and my_num_labels, num_labels.txt", "/a/num_labels/b and my_num_labels, num_labels.txt"),
+    ],
+)
+def test_fields_are_named_as_they_are_typed(said, typed):
+    assert data.as_typed(said) == typed
+
+
+def test_too_many_labels_names_the_field_as_it_is_typed():
+    with pytest.raises(UserError, match="^--config.data.num_labels=5000, but there are 1437 labelled training images"):
+        data.prepare(config_of(name="digits", num_labels=5000))
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        (dict(name="folder", path="mine"), "put some into mine/unlabeled/, or set --config.data.num_labels less than"),
+        (dict(name="npz", path="a.npz"), "add some with label -1 in y_train, or set --config.data.num_labels"),
+        (dict(name="mnist"), "none are left: set --config.data.num_labels less than there are labels, or --config."),
+    ],
+)
+def test_without_unlabelled_images_it_says_where_they_go(fields, words):
+    prepared = data.split_labels(config_of("ssl", num_labels=30), dataset())
+    with pytest.raises(UserError) as error:
+        data.check_fit(config_of("ssl", num_labels=30, **fields), prepared)
+    assert words in str(error.value)

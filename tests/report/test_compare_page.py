@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import re
 
 import numpy as np
@@ -168,3 +169,25 @@ def test_three_groups_have_no_difference(tmp_path):
     page = (tmp_path / "out" / "compare.html").read_text()
     assert 'id="difference"' not in page
     assert page.count("<img") == 2
+
+
+def test_one_run_of_each_is_not_called_paired(tmp_path):
+    runs = [make_run(tmp_path, name, kind=name) for name in ("a", "b")]
+    assert main([*map(str, runs), f"--out={tmp_path / 'out'}"]) == 0
+    page = (tmp_path / "out" / "compare.html").read_text()
+    assert "too few to tell how much of it is chance (one run each)" in page
+    assert "paired" not in page
+
+
+def test_runs_on_different_data_are_told_apart(tmp_path, capsys):
+    runs = [make_run(tmp_path, name, kind=name) for name in ("a", "b", "c")]
+    for run, images in zip(runs, ("1", "1", "2"), strict=True):
+        results = json.loads((run / "results.json").read_text())
+        mark = {"images": images, "test": "3", "classes": "4", "labels": run.name}  # labels differ with the seed
+        results["data"] = results.get("data", {}) | {"name": f"set{images}", "fingerprint": mark}
+        (run / "results.json").write_text(json.dumps(results))
+    said = "These runs are on different data, so that their figures do not compare: a on set1, c on set2."
+    for some, expected in ((runs[:2], False), (runs, True)):
+        assert main([*map(str, some), f"--out={tmp_path / 'out'}"]) == 0
+        assert (said in capsys.readouterr().out) == expected
+        assert (said in (tmp_path / "out" / "compare.html").read_text()) == expected
