@@ -6,6 +6,7 @@ import sys
 import tarfile
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -239,3 +240,19 @@ def test_a_number_is_a_class_name_where_classes_are_called_so(run, names, labels
             run._numbers(labels)
     else:
         np.testing.assert_array_equal(run._numbers(labels), found)
+
+
+def test_a_teacher_answers_unless_the_classifier_is_asked_for(run, images):
+    asked, answer = [], np.eye(10, dtype=np.float32)[np.arange(len(images)) % 10]
+    taught = scoressl_jax.open(run.workdir)
+    taught.__dict__["_teacher"] = SimpleNamespace(probabilities=lambda x: asked.append(x) or answer)
+    for given in (images, images.astype(np.float32) / 255):
+        assert (taught.classify(given) == answer).all()
+        assert asked[-1].dtype == np.uint8
+        np.testing.assert_array_equal(asked[-1], images)
+    assert (taught.classify(images, by="teacher") == answer).all()
+    np.testing.assert_array_equal(taught.classify(images, by="classifier"), run.classify(images))
+    with pytest.raises(UserError, match="'classifier', or 'teacher'"):
+        taught.classify(images, by="judge")
+    with pytest.raises(UserError, match="there is no teacher"):
+        run.classify(images, by="teacher")
