@@ -19,6 +19,8 @@ def main(argv: list) -> int:
     check_devices()
     try:
         kind.stage("report").run(Work(kind, run, None))  # no experiment: not every run tells enough for one
+    except BrokenPipeError:  # of the summary's reader, not of the page
+        raise
     except OSError as error:
         raise UserError(f"{run.workdir} cannot be written ({error.strerror}): copy the run to where it can") from None
     return 0
