@@ -200,6 +200,8 @@ def test_images_that_come_twice_are_told():
     assert shared(make_dataset(**held)) == []
     held["x_test"][:2] = held["x_train"][[3, 6]]
     assert shared(make_dataset(**held)) == ["2 test images that are among the training images too"]
+    held["x_train"][7] = held["x_train"][0]  # without a label
+    assert shared(make_dataset(**held)) == ["2 test images that are among the training images too"]
     held["x_train"][[1, 6, 7]] = held["x_train"][0]  # with another label, and twice without any
     assert shared(make_dataset(**held)) == [
         "1 test images that are among the training images too",

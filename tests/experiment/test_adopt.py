@@ -389,8 +389,11 @@ def test_what_is_no_longer_part_of_the_experiment_is_moved_aside(own, capfd):
     assert "class_agreement" not in results(own.workdir)["samples"]
 
 
-def test_check_says_what_the_run_that_is_there_would_refuse_and_changes_nothing(own, complaint, snapshot):
+def test_check_says_what_the_run_that_is_there_would_refuse_and_changes_nothing(own, complaint, snapshot, monkeypatch):
+    (own.workdir / "evaluation.npz").unlink()  # so that the judge might be moved aside
     before = snapshot(own.workdir)
+    monkeypatch.setattr("scoressl_jax.experiment.estimate.check", lambda *_: None)
+    assert command(own.workdir, "--mode=check", "--config.evaluation.judge_steps=0", path=own.path) == 0
     line = complaint(own.workdir, "--mode=check", "--config.score.warmup=7", path=own.path)
     assert line.startswith("config.score.warmup is 5 in the run ")
     np.savez(own.path, **stripes(labels=40))
