@@ -56,3 +56,13 @@ def test_a_run_that_cannot_be_written(refused, old_run, monkeypatch):
 
     monkeypatch.setattr(Run, "write", full)
     assert f"{old_run} cannot be written (No space left on device)" in refused("report", old_run)
+
+
+def test_a_reader_that_left_is_no_page_that_cannot_be_written(scoressl, old_run, monkeypatch):
+    def gone(run):
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr("scoressl_jax.experiment.images.summary", gone)
+    code, _, err = scoressl("report", old_run)
+    assert code == 75
+    assert "cannot be written" not in err
