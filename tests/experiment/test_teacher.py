@@ -235,7 +235,7 @@ def test_hidden_labels_never_reach_training(method, tmp_path, plain):
 
 def test_the_average_teaches_and_progress_is_the_share_of_steps(tmp_path):
     """Mean Teacher's loss of one batch by hand, from networks with parameters and averages of their own."""
-    fields = {"teacher.steps": 20, "teacher.mean_teacher.warm_up": 0.5, "teacher.mean_teacher.weight": 8.0}
+    fields = {"teacher.steps": 20, "teacher.mean_teacher.warm_up": 0.5, "teacher.mean_teacher.weight": 1e4}
     fields |= {"teacher.shift": 0.0, "teacher.mean_teacher.strong": False}
     experiment = work_of(tmp_path, "mean_teacher", **fields).experiment
     job = teacher_job(experiment)
@@ -255,7 +255,7 @@ def test_the_average_teaches_and_progress_is_the_share_of_steps(tmp_path):
         logs = run(*arguments)[1]
         np.testing.assert_allclose([logs["ce"], logs["consistency"]], [ce, same], rtol=1e-3)
         share = float(linear(step / 20, 0.5))
-        np.testing.assert_allclose(logs["loss"], ce + 8 * share * same, rtol=1e-3, err_msg=step)
+        np.testing.assert_allclose(logs["loss"], ce + 1e4 * share * same, rtol=1e-3, err_msg=step)
     assert same > 1e-4
 
 
