@@ -161,7 +161,7 @@ MUTANTS = (
     ("experiment/measure.py", "[: plan.likelihood_images]", "[:64]"),
     ("experiment/measure.py", "experiment.classifier_fn(parameters[1], experiment.score_fn(parameters[0]))", "experiment.classifier_fn(parameters[0], experiment.score_fn(parameters[1]))"),
     ("experiment/measure.py", "data.x_train[nearest]", "data.x_test[nearest]"),
-    ("experiment/measure.py", '"labeled_labels": work.experiment.y_visible[shown]', '"labeled_labels": work.experiment.y_visible[: len(shown)]'),
+    ("experiment/measure.py", '"labeled_labels": y[shown]', '"labeled_labels": y[: len(shown)]'),
     ("metrics/classification.py", "g.reshape(len(g), -1), axis=-1).mean() * std", "g.reshape(len(g), -1), axis=-1).mean()"),
     ("metrics/classification.py", "uniform(1e-5, 1.0, len(images))", "uniform(1e-5, 0.1, len(images))"),
     ("experiment/judge.py", "images=data.x_train,\n        labels=data.y_train,", "images=data.x_test,\n        labels=data.y_test,"),

@@ -46,8 +46,11 @@ def test_opening_what_is_no_run_or_of_a_newer_version(new, tmp_path):
 
 def test_a_directory_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(UserError, match=r"--workdir=.*file.*: name a directory that can be written"):
-        Run(tmp_path / "file" / "run").write_config({}, "")
+    with (
+        pytest.raises(UserError, match=r"--workdir=.*file.*: name a directory that can be written"),
+        Run(tmp_path / "file" / "run").locked(),
+    ):
+        raise AssertionError
     assert (tmp_path / "file").read_text() == "mine"
 
 
