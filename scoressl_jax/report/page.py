@@ -59,14 +59,17 @@ def write_report(opened) -> Path:
 
 
 def headline(run):
+    taught = measured(run, "teacher", "accuracy")
+    told = "by the classifier, which learned from the teacher" if taught else "of test images recognised"
     answers = (
+        ("teacher", "accuracy", share, f"of test images recognised: {speaker(run)}"),
         ("classifier", "f1", number, "F1 score of the positive class: 1 is perfect"),
-        ("classifier", "accuracy", share, "of test images recognised"),
+        ("classifier", "accuracy", share, told),
         ("classifier", "accuracy_all_noise", share, "recognised when noise of any level is added"),
         ("samples", "class_agreement", share, f"of samples show the class asked for, says {the_judge(run)}"),
     )
     found = [(form(run.result(*key)), error(run, *key), text) for *key, form, text in answers if measured(run, *key)]
-    best = share(run.result("classifier", "accuracy"))
+    best = share(run.result("teacher" if taught else "classifier", "accuracy"))
     title = f"{run.data_name}: {f'{best} accuracy' if best else f'{run.regime} run'} from {run.budget}"
     tile = '<div class="tile"><b>{}<small>{}</small></b><span>{}</span></div>'
     boxes = [tile.format(*map(escape, (value, spread, text))) for value, spread, text in found]
@@ -91,10 +94,16 @@ def question(run):
     learnt = f"was trained on all training images of {run.data_name} without their labels"
     if score.get("init_from") and not score.get("warm_start"):
         learnt = f"was taken from {score['init_from']} as it is"
-    drawn = "do images drawn under its guidance show the class that was asked for?"
+    who, above = "the classifier", ""
+    if run.config.get("teacher", {}).get("method", "none") != "none":
+        who, above = "each of the two", f" A teacher learned from {teachers} to label the rest."
+        teachers = "the same labels and the teacher's"
+    drawn = "? Samples were drawn without its guidance."
+    if guided:
+        drawn = ", and do images drawn under its guidance show the class that was asked for?"
     return (
-        f"A score network {learnt}, and a {kind} classifier on {teachers}. How well does the classifier recognise "
-        f"images that it has never seen{f', and {drawn}' if guided else '? Samples were drawn without its guidance.'}"
+        f"A score network {learnt}, and a {kind} classifier on {teachers}.{above} How well does {who} recognise images "
+        f"that it has never seen{drawn}"
     )
 
 

@@ -263,7 +263,7 @@ def change(workdir, name, **blocks):
 def test_shares_stand_with_their_standard_errors(whole, tmp_path):
     _, page = whole
     assert "96.9 % ± 0.9" in page.text["headline"]
-    assert "accuracy96.9 % ± 0.9" in page.text["results"]
+    assert "accuracy of the classifier96.9 % ± 0.9" in page.text["results"]
     assert "class agreement of samples97.0 % ± 1.7" in page.text["results"]
     assert "± is one standard error" in page.text["results"]
     assert "accuracy  96.9 % ± 0.9\n" in summary_of(whole[0])
