@@ -11,10 +11,10 @@ HOUSE = """
 errors files
 devices
 sde guidance
-models: layers convolution mlp ncsnpp wide_resnet clean_resnet resnet scaling inception
+models: layers convolution mlp ncsnpp wide_resnet clean_resnet resnet flow vae scaling inception
 data: dataset splits fingerprint augmentation randaugment digits npz pictures folder tfds image_sets pack
 losses: semi_supervised positive_unlabeled score_matching
-methods: graph baselines score_ssl learner supervised pi_model pseudo_label mean_teacher mixmatch fixmatch laplacenet pvu upu nnpu punce table
+methods: graph baselines score_ssl learner supervised pi_model pseudo_label mean_teacher mixmatch fixmatch laplacenet flow_gmm ssl_vae pvu upu nnpu punce table
 sampling: loop langevin few_steps predictor_corrector ode inverse generate
 training: state step metrics checkpoints signals loop
 weights: fit score_sde inception

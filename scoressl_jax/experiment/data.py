@@ -13,7 +13,7 @@ from scoressl_jax.data.fingerprint import fingerprint, shared
 from scoressl_jax.data.pictures import FITS, is_colour
 from scoressl_jax.errors import UserError
 from scoressl_jax.experiment.fields import NOT_NEGATIVE, POSITIVE, Field, Option, Rule, is_whole, one_of
-from scoressl_jax.experiment.teacher import needs_prior
+from scoressl_jax.experiment.teacher import build_network, has_network, needs_prior
 from scoressl_jax.files import path_of
 
 # A regime splits a data set: `(data fields, data set) -> (data set, split)`.
@@ -247,6 +247,8 @@ def check_fit(config, prepared: Prepared) -> None:
         raise UserError(
             "config.teacher.method pvu learns from labelled positives and is calibrated by others: give two or more"
         )
+    if has_network(config.teacher.method):
+        build_network(config.teacher, dataset.num_classes, config.dtype, dataset.image_shape)  # says what does not fit
     plan = config.evaluation
     count = len(dataset.x_train if plan.reference == "train" else dataset.x_test)
     if features_of(plan, dataset) != "none" and count <= plan.k:

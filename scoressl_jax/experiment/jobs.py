@@ -134,7 +134,8 @@ def teacher_job(experiment, name="teacher", labeled=None, steps=None, prior=None
     with teacher.unlocked():
         teacher.steps = steps or teacher.steps
     data, split = experiment.dataset, experiment.split
-    method, network = build_method(teacher), build_network(teacher, experiment.num_classes, config.dtype)
+    method = build_method(teacher)
+    network = build_network(teacher, experiment.num_classes, config.dtype, experiment.image_shape)
     labeled, _ = divided(method, split.labeled if labeled is None else labeled, config.seed)
     y = np.full(len(data.x_train), UNLABELED, np.int32)
     y[labeled] = experiment.y_visible[labeled]

@@ -60,8 +60,8 @@ def instead(run, classes: int, images, labels) -> InsteadSpeaker:
     return InsteadSpeaker(images, labels, predict)
 
 
-def network_of(config, classes: int):
-    return build_network(config.teacher, classes, config.dtype)
+def network_of(config, classes: int, image_shape: tuple):
+    return build_network(config.teacher, classes, config.dtype, tuple(image_shape))
 
 
 def trained(work):
@@ -70,7 +70,7 @@ def trained(work):
     if work.run.choice.get("speaks") in INSTEAD:
         return instead(work.run, experiment.num_classes, data.x_train[labeled], data.y_train[labeled])
     config = chosen(work).config
-    network, method = network_of(config, experiment.num_classes), build_method(config.teacher)
+    network, method = network_of(config, experiment.num_classes, experiment.image_shape), build_method(config.teacher)
     found = NetworkSpeaker(Teacher.on(network, work.params("teacher"), data.x_train))
     _, left_out = divided(method, labeled, config.seed)
     if not len(left_out):
@@ -86,7 +86,8 @@ def opened(run, config, classes: int):
     if "instead_images" in kept:
         return instead(run, classes, kept["instead_images"], kept["instead_labels"])
     found = {n.removeprefix("statistics/"): a for n, a in kept.items() if n.startswith("statistics/")}
-    network = network_of(config, classes)  # a choice changes what is learned, never the network
+    # A choice changes what is learned, never the network.
+    network = network_of(config, classes, run.data["image_shape"])
     speaker = NetworkSpeaker(Teacher(network, run.params("teacher"), unflatten_dict(found, sep="/")))
     if "calibration" not in kept:
         return speaker

@@ -84,10 +84,19 @@ TAUGHT = ("teacher.hard", "classifier.terms.taught", "classifier.terms.taught_ta
 PSEUDO = ("classifier.terms.pseudo", "classifier.threshold")  # what the teacher's labels take the place of
 
 
+NETWORK = ("teacher.depth", "teacher.widen", "teacher.patch")
+
+
+def has_network(name: str) -> bool:
+    """Whether a method brings a network of its own."""
+    return hasattr(ALL_METHODS.get(name), "network")
+
+
 def read_by(name: str) -> tuple:
     """The fields that a method reads."""
     own = tuple(f"teacher.{name}.{field.name}" for field in dataclasses.fields(ALL_METHODS[name]))
-    return (*COMMON, *AFFINE, *TAUGHT, *(() if name in LABELS_ALONE else UNLABELED), *own)
+    common = tuple(field for field in COMMON if field not in NETWORK) if has_network(name) else COMMON
+    return (*common, *AFFINE, *TAUGHT, *(() if name in LABELS_ALONE else UNLABELED), *own)
 
 
 CHOICES = {
@@ -134,7 +143,10 @@ def last_step(steps: int, stop: float) -> int:
     return max(round(stop * steps), 1)
 
 
-def build_network(teacher, num_classes: int, dtype: str) -> CleanResNet:
+def build_network(teacher, num_classes: int, dtype: str, image_shape: tuple = ()):
+    """The teacher's network; `image_shape` is what a method with one of its own needs to know."""
+    if has_network(teacher.method):
+        return build_method(teacher).network(num_classes, image_shape)
     dtype = networks.DTYPES[dtype]
     return CleanResNet(num_classes, teacher.depth, teacher.widen, teacher.patch, dtype)
 

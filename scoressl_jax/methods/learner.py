@@ -12,6 +12,10 @@ shares of training at which it stops to look at all images, has
 
     between(features [N, F], y [N], memory) -> memory      y is -1 where not known
 
+A method with a network of its own, which need not be a CleanResNet, has
+
+    network(classes, image_shape) -> flax module           x -> (logits [B, classes], features [B, F])
+
 A method of positive and unlabelled images has two classes, of which 1 is positive, and y is 1; `x_u` are the others,
 whose share of positives it is told if it has `needs_prior`. One with `held_out`, a share of the labelled images that it
 does not learn from, has

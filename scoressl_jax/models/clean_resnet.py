@@ -76,11 +76,12 @@ class CleanResNet(nn.Module):
 
 
 def applied(network: CleanResNet, params, statistics=None) -> Callable:
-    """`x -> (logits, features)`; params as `init` returns them, statistics as below, None: of each batch itself."""
+    """`x -> (logits, features)`; params as `init` returns them, statistics as below, None: of each batch itself. Other
+    networks may take a `key`, and have more than one `method`."""
     variables = params if statistics is None else {**params, STATISTICS: statistics}
-    return lambda x: network.apply(variables, x)
+    return lambda x, **options: network.apply(variables, x, **options)
 
 
 def statistics(network: CleanResNet, params, x):
     """Means and variances of every layer on the images `x [N, H, W, C]`, by which other images are normalised."""
-    return network.apply(params, x, mutable=[STATISTICS])[1][STATISTICS]
+    return network.apply(params, x, mutable=[STATISTICS])[1].get(STATISTICS, {})

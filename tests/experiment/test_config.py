@@ -16,7 +16,8 @@ from scoressl_jax.experiment.teacher import ALL_METHODS
 from scoressl_jax.files import flat
 from scoressl_jax.studies.moons import config as moons
 
-METHODS = ("supervised", "pi_model", "pseudo_label", "mean_teacher", "mixmatch", "fixmatch", "laplacenet")
+OWN_NETWORK = ("flow_gmm", "ssl_vae")
+METHODS = ("supervised", "pi_model", "pseudo_label", "mean_teacher", "mixmatch", "fixmatch", "laplacenet", *OWN_NETWORK)
 POSITIVES = ("pvu", "upu", "nnpu", "punce")  # methods of regime pu
 NAMES = {
     "regime": ("supervised", "ssl", "pu"),
@@ -86,6 +87,14 @@ TEACHER = " ".join(
     )
 ) + " classifier.terms.taught classifier.terms.taught_tau"  # fmt: skip
 UNLABELED = "teacher.unlabeled_batch_size teacher.shift"
+
+
+def read_by(method):
+    own = " ".join(name for name in HYPERPARAMETERS if name.startswith(f"teacher.{method}."))
+    network = ("teacher.depth", "teacher.widen", "teacher.patch") if method in OWN_NETWORK else ()
+    return f"{' '.join(name for name in TEACHER.split() if name not in network)} {UNLABELED} {own}"
+
+
 READ = {  # fields that an option reads and another of the same choice does not
     "regime": {
         **dict.fromkeys(("supervised", "ssl"), "data.num_labels data.labels_file"),
@@ -111,10 +120,7 @@ READ = {  # fields that an option reads and another of the same choice does not
         "supervised": TEACHER,
         "auto": " ".join([TEACHER, UNLABELED, "teacher.folds teacher.choice_steps"])
         + " teacher.mean_teacher.weight teacher.mean_teacher.warm_up teacher.mean_teacher.strong",
-        **{
-            method: " ".join([TEACHER, UNLABELED, *(n for n in HYPERPARAMETERS if n.startswith(f"teacher.{method}."))])
-            for method in (*METHODS[1:], *POSITIVES)
-        },
+        **{method: read_by(method) for method in (*METHODS[1:], *POSITIVES)},
     },
     "teacher.strong": {
         "affine": "teacher.rotate teacher.zoom teacher.shear teacher.move teacher.contrast teacher.brightness",

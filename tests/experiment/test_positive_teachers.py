@@ -173,7 +173,7 @@ def test_probabilities_are_g_over_c_now_and_when_the_run_is_opened(work_of, comp
     execute(IMAGES, "train_teacher", work)
     data, split, kept = work.experiment.dataset, work.experiment.split, work.run.arrays("teacher")
     _, left_out = divided(PvU(), split.labeled, work.config.seed)
-    network = speaker.network_of(work.config, 2)
+    network = speaker.network_of(work.config, 2, (8, 8, 1))
     g = softmax(Teacher.on(network, work.run.params("teacher"), data.x_train).outputs(data.x_train)["logits"], -1)[:, 1]
     c = g[left_out].mean()
     assert kept["calibration"] == pytest.approx(c, rel=1e-5)
