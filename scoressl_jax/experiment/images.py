@@ -305,10 +305,18 @@ def split_of(experiment) -> dict:
     }
 
 
+def built(config, known: dict | None = None):
+    """As `build`; weights that the classifier is to begin with are read before anything is trained."""
+    experiment = build(config, known)
+    if config.classifier.init_from and not known:
+        classifier_weights(experiment)
+    return experiment
+
+
 IMAGES = Kind(
     fields=FIELDS,
     choices=CHOICES,
-    build=build,
+    build=built,
     open=open_experiment,
     stages=STAGES,
     facts=lambda experiment: experiment.prepared.facts,

@@ -142,6 +142,9 @@ def test_a_classifier_that_is_not_finished_or_not_there(own, complaint, tmp_path
         return complaint(tmp_path / "new", f"--config.classifier.init_from={source}", *flags, path=own.path)
 
     assert line("run:/nowhere").startswith("config.classifier.init_from: /nowhere holds no run")
+    trained = complaint(tmp_path / "new", "--config.classifier.init_from=run:/nowhere", path=own.path)
+    assert trained.startswith("config.classifier.init_from: /nowhere holds no run")
+    assert not (tmp_path / "new" / "checkpoints").exists()  # it is said before anything is trained
     for source in ("weights.pth", "run:", "score_sde_torch:weights.pth"):
         assert line(source) == f"config.classifier.init_from is {source!r}: give run:DIR, the directory of a run"
     shutil.rmtree(own.workdir / "checkpoints" / "classifier" / "20")
@@ -150,4 +153,4 @@ def test_a_classifier_that_is_not_finished_or_not_there(own, complaint, tmp_path
         f"python -m scoressl_jax.main --workdir={own.workdir} --mode=train_classifier"
     )
     shutil.rmtree(own.workdir / "checkpoints" / "score" / "20")
-    assert "the score network of" in line(f"run:{own.workdir}")
+    assert "the score network of" in complaint(tmp_path / "new", *flags, path=own.path)
