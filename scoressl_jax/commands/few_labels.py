@@ -26,7 +26,7 @@ from scoressl_jax.experiment.jobs import teacher_job
 from scoressl_jax.experiment.run import Run
 from scoressl_jax.experiment.speaker import opened
 from scoressl_jax.experiment.stages import Work, execute
-from scoressl_jax.experiment.teacher import AUTO
+from scoressl_jax.experiment.teacher import AUTO, has_network
 from scoressl_jax.files import check_writable, path_of, read_or_empty, write_bytes, write_json, write_text
 from scoressl_jax.methods.baselines import BASELINES, fit
 from scoressl_jax.methods.table import METHODS, PU_METHODS
@@ -50,7 +50,9 @@ def parse(argv: list) -> tuple[Namespace, object]:
     config = parse_config([*rest, f"--workdir={options.output}", "--mode=check"])[0]
     known = methods_of(config.regime)
     options.labels = numbers("--labels", options.labels) if options.labels else [config.data[count_of(config)]]
-    options.seeds, options.methods = numbers("--seeds", options.seeds), (options.methods or ",".join(known)).split(",")
+    usual = [method for method in known if not has_network(method)]  # generative ones are asked for by name
+    options.seeds = numbers("--seeds", options.seeds)
+    options.methods = options.methods.split(",") if options.methods else usual
     strange = [method for method in options.methods if method not in known]
     if strange:
         parser.error(f"--methods={strange[0]}: choose among {','.join(known)}")

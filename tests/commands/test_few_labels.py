@@ -16,6 +16,8 @@ from scoressl_jax.methods.table import METHODS, PU_METHODS
 POSITIVE = f"--config={ROOT}/configs/mnist_pu.py"
 HALF = f"--config={ROOT}/configs/mnist_ssl.py"
 
+GENERATIVE = ["flow_gmm", "ssl_vae"]  # asked for by name
+
 
 def parse(*argv):
     return few_labels.parse([*argv, "--output=somewhere"])
@@ -26,8 +28,9 @@ def test_methods_and_labels_are_those_of_the_regime():
     assert options.methods == list(PU_METHODS)
     assert options.labels == [config.data.num_positive] == [1000]
     options, config = parse(HALF)
-    assert options.methods == ["auto", *METHODS, *BASELINES]
+    assert options.methods == ["auto", *(m for m in METHODS if m not in GENERATIVE), *BASELINES]
     assert options.labels == [config.data.num_labels]
+    assert parse(HALF, "--methods=ssl_vae,flow_gmm")[0].methods == GENERATIVE[::-1]
 
 
 @pytest.mark.parametrize(("config", "method", "others"), [(POSITIVE, "svm", PU_METHODS), (HALF, "pvu", METHODS)])
