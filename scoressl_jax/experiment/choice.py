@@ -93,6 +93,13 @@ def tried_instead(experiment, name: str) -> dict:
     return {"share": share, "error": error, "seconds": time.perf_counter() - started, "setting": found.chosen}
 
 
+def amount(work) -> str:
+    """How much there is to do, for --mode=check."""
+    teacher = work.config.teacher
+    trained = f"{len(NETWORKS)} networks, {teacher.choice_steps} steps on each of {teacher.folds} folds"
+    return f"{trained}, and {len(INSTEAD)} others"
+
+
 def choose(work) -> None:
     """Make choice.json: every candidate with its share right, and the one that speaks. Goes on where it was stopped."""
     experiment, run = work.experiment, work.run

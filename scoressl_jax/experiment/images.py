@@ -178,6 +178,7 @@ STAGES = (
         data=("images", "labels"),
         makes=("choice.json",),
         extent=lambda run: int("speaks" in run.choice),
+        estimate=choice.amount,
     ),
     trained(
         "teacher",
