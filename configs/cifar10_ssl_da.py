@@ -9,8 +9,8 @@ Sastry et al. 2023, "Training Diffusion Classifiers with Denoising Assistance", 
 checkpoint_12 is the released one of cifar10_ncsnpp_deep_continuous, as in the paper. init_from also takes
 score_sde_torch:FILE.pth or run:runs/cifar10_score (cifar10_score.py); without it the score network is trained first.
 
-Two CPU cores are enough for --config.preset=cpu (about an hour), fast (eight minutes) and taught (twenty, with a teacher): small
-networks of ours, far from the paper's figures.
+Two CPU cores are enough for --config.preset=cpu (about an hour), fast (eight minutes) and taught (twenty, with a
+teacher): small networks of ours, far from the paper's figures.
 """
 
 from scoressl_jax.experiment import recipes

@@ -4,6 +4,8 @@ Each function changes a config in place. What is called ours, or not stated, is 
 fields that no function names keep default_config's values.
 """
 
+from scoressl_jax.experiment.teacher import ALL_METHODS, LABELS_ALONE
+
 
 def choose(config, preset, presets):
     """Apply the function of `presets` that the preset names."""
@@ -166,6 +168,19 @@ def mnist_fast(config):
 def teacher(config, steps, **fields):
     """Mean Teacher on strongly augmented clean images, ours: docs/experiments.md says what was tried."""
     config.teacher.update(method="mean_teacher", steps=steps, **fields)
+    config.classifier.threshold = 0.8  # the default: there are no pseudo-labels
+
+
+def paper_teacher(config, method):
+    """A method as its paper, or the benchmark that ran them all alike (USB), has it: WRN-28-2, SGD, a million steps."""
+    teacher = config.teacher
+    teacher.update(method=method, depth=28, widen=2, batch_size=64, steps=2**20, flip=True)
+    if method not in LABELS_ALONE:
+        teacher.shift = 0.125
+    teacher.update(optimizer="sgd", learning_rate=0.03, weight_decay=5e-4, schedule="cosine_7_16", warmup=0, ema=0.999)
+    teacher.update(strong="rand_augment", cutout=0.5)
+    fields = {f"teacher.{name}": value for name, value in ALL_METHODS[method].PAPER.items()}
+    config.update_from_flattened_dict(fields)
     config.classifier.threshold = 0.8  # the default: there are no pseudo-labels
 
 

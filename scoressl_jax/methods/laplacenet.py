@@ -1,5 +1,6 @@
 """LaplaceNet (Sellars, Aviles-Rivero and Schönlieb 2022): from time to time the labels are spread over a graph of all
-images' features, and the network learns what it says of every image, with mixup."""
+images' features, and the network learns what it says of every image, with mixup. The authors change labelled images by
+one operation of RandAugment, others by two; here all are changed alike."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -27,6 +28,8 @@ class LaplaceNet:
     mixing: float = field(0.5, "alpha of mixup's Beta distribution", least=1e-3)
     copies: int = field(1, "augmented copies of each batch", least=1)
     PAPER: ClassVar = {
+        "depth": 28,
+        "widen": 2,
         "batch_size": 48,
         "unlabeled_batch_size": 252,
         "steps": 250_000,

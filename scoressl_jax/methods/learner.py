@@ -72,12 +72,6 @@ def scores_of(network: Callable, **views) -> dict:
     return {name: logits[:, 1] - logits[:, 0] for name, logits in logits_of(network, **views).items()}
 
 
-def ramp(progress, until: float):
-    """The sigmoid-shaped rise exp(-5 (1 - s)^2) of a weight, s from 0 to 1 over the first share `until` of training
-    (Laine and Aila 2017)."""
-    return jnp.exp(-5 * (1 - jnp.clip(progress / until, 0, 1)) ** 2) if until else 1.0
-
-
 def linear(progress, until: float):
     """A weight's linear rise from 0 to 1 over the first share `until` of training."""
     return jnp.clip(progress / until, 0, 1) if until else 1.0
