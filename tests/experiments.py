@@ -29,8 +29,8 @@ PRESETS = {name: presets_of(path) for name, path in FILES.items()}
 EXPERIMENTS = {  # arguments of load_config
     name + (f"-{preset}" if preset else ""): (str(path), *([preset] if preset else []))
     for name, path in PATHS.items()
-    # Those of methods differ in the methods alone, which have tests of their own.
-    for preset in ("", *(() if name.endswith("few_labels") else PRESETS[name][1:]))
+    if not name.endswith("few_labels")  # a teacher alone: methods have tests of their own
+    for preset in ("", *PRESETS[name][1:])
 }
 SETS = {  # training images, height, channels, classes
     "mnist": (60_000, 28, 1, 10),

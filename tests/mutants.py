@@ -361,7 +361,7 @@ MUTANTS = (
     ("report/few_labels.py", "cell_text(by_labels[n]) if n in by_labels", "cell_text(by_labels[max(by_labels)]) if n in by_labels"),
     ("experiment/choice.py", "shares.max() > shares[-1] + error", "shares.max() > shares[-1]"),
     ("experiment/choice.py", "network_rights(experiment, np.delete(labeled, fold), labeled[fold])", "network_rights(experiment, labeled, labeled[fold])"),
-    ("experiment/choice.py", "configured(experiment, fields)", "experiment"),
+    ("experiment/choice.py", "configured(experiment, fields | {", "configured(experiment, {"),
     ("experiment/choice.py", "network, speaks = best(NETWORKS), best(candidates)", "network, speaks = best(NETWORKS), best(NETWORKS)"),
     ("experiment/choice.py", "            if name not in candidates:", "            if True:"),
     ("experiment/choice.py", 'NETWORKS[name] | {"stop": work.run.choice.get("stop", 1.0)}', "NETWORKS[name]"),

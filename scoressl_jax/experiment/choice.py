@@ -51,9 +51,9 @@ def configured(experiment, fields: dict):
 
 
 def network_rights(experiment, labeled, left_out) -> np.ndarray:
-    """Whether each left-out image is classified rightly after each of SHARES of config.teacher.choice_steps, [3, n]."""
+    """Whether each left-out image is classified rightly after each of SHARES of the teacher's steps, [3, n]."""
     teacher, data, mesh = experiment.config.teacher, experiment.dataset, device_mesh()
-    job = teacher_job(experiment, labeled=labeled, steps=teacher.choice_steps)
+    job = teacher_job(experiment, labeled=labeled)
     run, key = make_multi_update(job.update, mesh), jax.random.key(job.seed)
     state, arrays = jax.device_put((job.init_state(), job.arrays), replicated(mesh))
     network, step, rights = build_network(teacher, experiment.num_classes, experiment.config.dtype), 0, []
@@ -70,7 +70,8 @@ def network_rights(experiment, labeled, left_out) -> np.ndarray:
 
 def tried(experiment, fields: dict, folds: list) -> dict:
     """{"share", "error", "stop", "seconds"} of a network: its share right over all folds, and when to stop it."""
-    started, labeled, experiment = time.perf_counter(), experiment.split.labeled, configured(experiment, fields)
+    started, labeled = time.perf_counter(), experiment.split.labeled
+    experiment = configured(experiment, fields | {"steps": experiment.config.teacher.choice_steps})
     rights = np.concatenate(
         [network_rights(experiment, np.delete(labeled, fold), labeled[fold]) for fold in folds], axis=1
     )

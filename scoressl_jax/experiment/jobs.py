@@ -127,12 +127,10 @@ def score_job(experiment, start=None):
     )
 
 
-def teacher_job(experiment, name="teacher", labeled=None, steps=None, prior=None):
+def teacher_job(experiment, labeled=None, prior=None):
     """A method for few labels on clean images. `labeled`: the images whose labels it may see, all that have one by
-    default; `steps`: in place of the config's; `prior`: share of positives among the unlabelled images."""
-    config, teacher = experiment.config, experiment.config.teacher.copy_and_resolve_references()
-    with teacher.unlocked():
-        teacher.steps = steps or teacher.steps
+    default; `prior`: share of positives among the unlabelled images."""
+    config, teacher = experiment.config, experiment.config.teacher
     data, split = experiment.dataset, experiment.split
     method = build_method(teacher)
     network = build_network(teacher, experiment.num_classes, config.dtype, experiment.image_shape)
@@ -156,7 +154,7 @@ def teacher_job(experiment, name="teacher", labeled=None, steps=None, prior=None
         pools["x_u"] = split.unlabeled if config.regime == "pu" else np.arange(len(y))
         batch_sizes["x_u"] = teacher.unlabeled_batch_size
     return make_job(
-        name=name,
+        name="teacher",
         config=config,
         stage=teacher,
         loss_fn=loss_fn,

@@ -37,7 +37,7 @@ FIELDS = dict(
 def weights_of(config) -> dict:
     """{term: weight} of those that the run has: the teacher's labels, where there is one, in place of pseudo-labels."""
     left_out = TAUGHT_TERMS if config.teacher.method == NONE else ("pseudo",)
-    return {name: weight for name, weight in config.classifier.terms.items() if name not in left_out}
+    return {name: config.classifier.terms[name] for name in config.classifier.terms if name not in left_out}
 
 
 def check(config) -> None:

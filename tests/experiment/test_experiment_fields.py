@@ -20,13 +20,14 @@ from small import QUICK
 
 from scoressl_jax.commands.run import load_config
 from scoressl_jax.data import digits, folder, tfds
-from scoressl_jax.experiment import build, class_prior, drawing, measure
+from scoressl_jax.experiment import build, choice, class_prior, drawing, measure
 from scoressl_jax.experiment import images as stages_of_images
 from scoressl_jax.experiment.config import default_config, validate
 from scoressl_jax.experiment.fields import get
 from scoressl_jax.experiment.images import IMAGES
 from scoressl_jax.experiment.run import Run
 from scoressl_jax.experiment.stages import Work, execute
+from scoressl_jax.experiment.teacher import ALL_METHODS, PU_METHODS
 from scoressl_jax.files import flat
 from scoressl_jax.metrics import classification, likelihood
 from scoressl_jax.models import resnet
@@ -37,7 +38,8 @@ pytestmark = pytest.mark.usefixtures("at_root")
 CHOSEN = {"preset"}  # fields that the file itself reads
 DEPENDS = {  # the fields of a shrunk config that what is traced follows from, besides the number of classes
     "score": ("seed", "dtype", "sde", "score"),
-    "classifier": ("seed", "dtype", "sde", "score", "classifier", "regime", "data.class_prior"),
+    "teacher": ("seed", "dtype", "teacher", "regime", "data.class_prior"),
+    "classifier": ("seed", "dtype", "sde", "score", "classifier", "regime", "data.class_prior", "teacher"),
     "judge": ("seed", "evaluation"),
     "cas": ("seed", "evaluation"),
     "samples": ("dtype", "sde", "score.network", "score.scaling", "sampling")
@@ -60,6 +62,12 @@ class Recorder:
 
     __getattr__ = __getitem__
 
+    def copy_and_resolve_references(self):
+        return Recorder(self._config.copy_and_resolve_references(), self._seen, self._prefix)
+
+    def update(self, fields):
+        self._config.update(fields)
+
     def keys(self):
         return self._config.keys()
 
@@ -76,6 +84,8 @@ def shrunk(config):
     score.update(width=4, blocks=1, embedding=2, batch_size=4, steps=2, warmup=1)
     score.multipliers, score.attention = (1,), ()  # the middle has attention
     classifier.update(width=4, widen=1, embedding=2, batch_size=4, unlabeled_batch_size=4, steps=2, warmup=1)
+    if config.teacher.method != "none":
+        config.teacher.update(depth=4, batch_size=4, unlabeled_batch_size=4, steps=2, warmup=1)
     if classifier.network == "wide_resnet":
         classifier.depth = 4  # no blocks, but both inputs, the norm and the head
     config.sampling.update(count=4, batch_size=4, steps=2)
@@ -120,6 +130,7 @@ class Rehearsed(Run):
     def __init__(self, workdir, take):
         super().__init__(workdir)
         self.take, self.trained = take, {}
+        self.write_config({"teacher": {"steps": 2, "stop": 1.0}}, "")
 
     def train(self, job, stop):
         self.trained[job.name] = self.take(job), job.steps
@@ -199,6 +210,7 @@ def read_by(tmp_path_factory):
             patch.setattr(stages_of_images, "score_weights", lambda experiment: SimpleNamespace(ema_params=None))
             patch.setattr(stages_of_images, "classifier_weights", lambda experiment: None)
             patch.setattr(measure, "predictors", no_predictors)
+            patch.setattr(choice, "network_rights", lambda experiment, _, left_out: np.ones((3, len(left_out))))
             patch.setattr(likelihood, "bits_per_dim", lambda keys, score_fn, sde, images, **_: jnp.zeros(len(images)))
             patch.setattr(classification, "batched", lambda fn, batch, *arrays: fn(*arrays))
             patch.setattr(classification, "diffuse", lambda sde, images, *_: images.astype(np.float32))
@@ -235,6 +247,14 @@ def test_every_stage_takes_a_step_and_every_field_that_the_file_sets_is_read(nam
     assert idle(load_config(*EXPERIMENTS[name]), read_by_experiment(name)) == set()
 
 
+def taught(method):
+    """A config with a teacher."""
+    config = load_config("configs/digits_pu.py") if method in PU_METHODS else default_config()
+    config.teacher.method = method
+    config.teacher.strong = "rand_augment" if method == "fixmatch" else "affine"
+    return config
+
+
 def test_every_field_there_is_is_read_by_some_run(read_by, read_by_experiment):
     config = default_config()
     config.sde.name, config.score.network, config.classifier.network = "vp", "mlp", "mlp"
@@ -245,6 +265,7 @@ def test_every_field_there_is_is_read_by_some_run(read_by, read_by_experiment):
     begun = default_config()
     begun.score.init_from, begun.score.warm_start, begun.classifier.init_from = "run:there", True, "run:there"
     runs = [read_by(own, "run") for own in (config, estimating, begun)]
+    runs += [read_by(taught(method), "train_teacher") for method in ("auto", *ALL_METHODS)]
     runs += [read_by_experiment(name) for name in EXPERIMENTS]
     assert fields(default_config()).keys() - frozenset().union(*runs) == CHOSEN
 
