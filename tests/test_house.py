@@ -20,7 +20,7 @@ training: state step metrics checkpoints signals loop
 weights: fit score_sde inception
 metrics: samples classification frechet kernel inception_score manifold generation likelihood score_error inception features
 report: html fonts charts snapshot generation results classifier training times samples page groups compare few_labels
-experiment: progress fields process networks training teacher objective samplers data machine run config recipes build jobs choice speaker judge init_from class_prior stages adopt measure estimate drawing images
+experiment: progress fields process networks training teacher objective samplers data machine run config recipes build jobs choice speaker judge init_from class_prior stages adopt measure labels estimate drawing images
 studies.moons: points relu networks config jobs charts page torch_loop study
 studies: kinds
 api

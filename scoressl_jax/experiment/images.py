@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from scoressl_jax.experiment import choice, estimate, samplers, speaker, teacher
+from scoressl_jax.experiment import choice, estimate, samplers, teacher
 from scoressl_jax.experiment.build import build, open_experiment
 from scoressl_jax.experiment.class_prior import class_prior, estimate_prior, positive_job
 from scoressl_jax.experiment.config import CHOICES, FIELDS
@@ -11,7 +11,8 @@ from scoressl_jax.experiment.drawing import drawn, guides, sample, wanted, write
 from scoressl_jax.experiment.init_from import classifier_weights, score_weights
 from scoressl_jax.experiment.jobs import changes_of, classifier_job, score_job, teacher_job
 from scoressl_jax.experiment.judge import can_judge, judge_job, measuring_job
-from scoressl_jax.experiment.measure import evaluate, has_features, shares
+from scoressl_jax.experiment.labels import has_teacher, label, taught, teacher_steps
+from scoressl_jax.experiment.measure import evaluate, has_features
 from scoressl_jax.experiment.run import parameter_count
 from scoressl_jax.experiment.stages import Kind, Stage, trained
 from scoressl_jax.experiment.training import optimizer_of
@@ -52,45 +53,6 @@ def train_score(work) -> None:
     count = parameter_count(weights.ema_params)
     print(f"score network: {count:,} parameters taken from {source}")
     work.run.record(score={"parameters": count, "steps": weights.step, "init_from": source})
-
-
-# The teacher
-
-
-def has_teacher(config) -> bool:
-    return config.teacher.method != teacher.NONE
-
-
-def teacher_steps(run) -> int:
-    """Steps of its schedule that are done: all of them where it was stopped as early as it should be."""
-    done = run.steps_done("teacher")
-    if not done:
-        return 0
-    steps, stop = (run.config["teacher"][name] for name in ("steps", "stop"))
-    stop = run.choice.get("stop") or stop
-    return steps if done == teacher.last_step(steps, stop) else round(done / stop)
-
-
-def label(work) -> None:
-    """Make teacher.npz: the teacher's probabilities for every training image, and what it takes to ask it again."""
-    found = speaker.trained(work)
-    probabilities = found.probabilities(work.experiment.dataset.x_train)
-    block = {}
-    hidden = work.experiment.split.unlabeled[work.experiment.dataset.y_train[work.experiment.split.unlabeled] >= 0]
-    if len(hidden):  # only to measure: training never sees them
-        right = probabilities[hidden].argmax(-1) == work.experiment.dataset.y_train[hidden]
-        block = shares(len(hidden), unlabeled_accuracy=float(right.mean()))
-    work.run.record(teacher=block | speaker.words(work.run, work.config))
-    work.run.write_arrays("teacher", probabilities=probabilities, **found.arrays())
-
-
-def taught(work):
-    """The teacher's labels `[N, C]` of all training images; before there are any, as in --mode=check, even ones."""
-    if not has_teacher(work.config):
-        return None
-    count, classes = len(work.experiment.dataset.x_train), work.experiment.num_classes
-    p = work.run.arrays("teacher").get("probabilities", np.full((count, classes), 1 / classes, np.float32))
-    return np.eye(classes, dtype=np.float32)[p.argmax(-1)] if work.config.teacher.hard else p
 
 
 # The classifier
