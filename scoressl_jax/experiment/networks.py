@@ -130,6 +130,8 @@ def check_attention(score, height: int, width: int, known: dict | None = None) -
 def check_size(config, height: int, width: int, judge_patch: int, known: dict | None = None) -> None:
     """Whether images can be halved and cut into patches as the networks ask; `known` as in check_attention."""
     factors = {"classifier.patch asks": config.classifier.patch, "evaluation.judge_patch asks": judge_patch}
+    if config.teacher.method != "none":
+        factors["teacher.patch asks"] = config.teacher.patch
     if config.score.network == "ncsnpp":
         halved = config.score.patch * 2 ** (len(config.score.multipliers) - 1)
         factors = {"score.multipliers and score.patch ask": halved} | factors

@@ -39,6 +39,9 @@ def test_images_that_cannot_be_halved_or_cut():
     assert "not divisible by 6, as config.score.multipliers and score.patch ask" in refused(patched, 9, 9)
     assert "divisible by 3, as config.classifier.patch asks" in refused(changed(classifier__patch=3))
     networks.check_size(changed(classifier__patch=3), 6, 6, judge_patch=3)
+    taught = changed(teacher__method="fixmatch", teacher__patch=3)
+    assert "divisible by 3, as config.teacher.patch asks" in refused(taught)
+    networks.check_size(taught, 6, 6, judge_patch=1)
     assert "divisible by 5, as config.evaluation.judge_patch asks" in refused(default_config(), judge_patch=5)
     networks.check_size(changed(score__network="mlp", score__multipliers=(1, 1, 1, 1, 1)), 7, 5, judge_patch=1)
 
