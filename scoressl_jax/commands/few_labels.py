@@ -149,17 +149,23 @@ def main(argv: list) -> int:
     known = {"cells": {}, "cores": os.cpu_count()} | read_or_empty(output / "few_labels.json")
     spent = f"{options.steps} steps" if options.steps else f"{options.minutes:g} minutes"
     title = f"{config.data.name}, {spent} each"
+    others = {cell.get("spent", spent) for cell in known["cells"].values()} - {spent}
+    if others:  # cells of other calls, each of which has its own
+        title = f"{config.data.name}, {' or '.join(sorted({*others, spent}))} each"
     cells = [(n, m, s) for s in options.seeds for n in options.labels for m in options.methods]
     for number, (labels, method, seed) in enumerate(cells, 1):
         name = f"{config.data.name}-{labels}-{method}-{seed}"
         print(f"cell {number} of {len(cells)}: {name}", flush=True)
+        made = known["cells"].get(name, {}).get("spent", spent)
+        if made != spent:
+            raise UserError(f"--output={output}: cell {name} is there with {made}, not {spent}: name another directory")
         if name not in known["cells"]:
             if method not in BASELINES:
                 cell = of_cell(config, labels, seed, method)
                 found = with_network(cell, 60 * options.minutes, options.steps, output / "runs" / name)
             else:
                 found = with_baseline(of_cell(config, labels, seed, "none"), method, 60 * options.minutes)
-            known["cells"][name] = {"labels": labels, "method": method, "seed": seed, **found}
+            known["cells"][name] = {"labels": labels, "method": method, "seed": seed, "spent": spent, **found}
             save(output, known, title)
         print(f"{name}: {100 * known['cells'][name]['accuracy']:.2f} % of test images are right", flush=True)
     print((output / "few_labels.md").read_text())

@@ -11,6 +11,7 @@ from scoressl_jax.data.digits import load_digits
 from scoressl_jax.data.splits import balanced_split
 from scoressl_jax.experiment.config import default_config
 from scoressl_jax.experiment.images import IMAGES
+from scoressl_jax.errors import UserError
 from scoressl_jax.experiment.jobs import teacher_job
 from scoressl_jax.experiment.run import Run
 from scoressl_jax.experiment.speaker import opened
@@ -106,9 +107,14 @@ def test_a_cell_that_was_stopped_goes_on_with_the_steps_that_it_had(own, monkeyp
     (own / "few_labels.json").write_text(json.dumps(known))
     (own / "runs" / name / "teacher.npz").unlink()
     monkeypatch.setattr(few_labels, "steps_in", lambda *given: pytest.fail("its pace is known"))
-    argv = [*FIELDS, *PLAN[:-1], f"--output={own}"]
+    argv = [*FIELDS, "--methods=supervised", "--labels=20", "--seeds=1", f"--output={own}"]
     assert few_labels.main(argv) == 0
-    assert cells_of(own)[name] == expected
+    assert cells_of(own)[name] == expected | {"spent": "2 minutes"}
+
+
+def test_a_cell_of_another_time_is_not_taken_for_this_one(own):
+    with pytest.raises(UserError, match="digits-20-supervised-1 is there with 2 steps, not 3 steps: name another"):
+        few_labels.main([*FIELDS, *PLAN[:-1], "--steps=3", f"--output={own}"])
 
 
 def test_the_table_is_written_after_every_cell(tmp_path, monkeypatch):
