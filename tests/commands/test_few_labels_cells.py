@@ -9,9 +9,9 @@ import pytest
 from scoressl_jax.commands import few_labels
 from scoressl_jax.data.digits import load_digits
 from scoressl_jax.data.splits import balanced_split
+from scoressl_jax.errors import UserError
 from scoressl_jax.experiment.config import default_config
 from scoressl_jax.experiment.images import IMAGES
-from scoressl_jax.errors import UserError
 from scoressl_jax.experiment.jobs import teacher_job
 from scoressl_jax.experiment.run import Run
 from scoressl_jax.experiment.speaker import opened
