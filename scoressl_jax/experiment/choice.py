@@ -122,6 +122,9 @@ def choose(work) -> None:
                     flush=True,
                 )
     run.write("choice.json", decided(candidates))
+    run.record(choice={"seconds": round(sum(of["seconds"] for of in candidates.values()), 1)})
+    if work.first_process:
+        print(f"{run.choice['speaks']}: {run.choice['why']}", flush=True)
 
 
 def decided(candidates: dict) -> dict:
@@ -134,7 +137,10 @@ def decided(candidates: dict) -> dict:
     network, speaks = best(NETWORKS), best(candidates)
     second = best([name for name in candidates if name != speaks])
     words = [f"{n} {100 * candidates[n]['share']:.1f} ± {100 * candidates[n]['error']:.1f} %" for n in (speaks, second)]
+    equal = sum(of["share"] == candidates[speaks]["share"] for of in candidates.values())
     why = f"most of the labelled images right when they were left out: {words[0]}, next {words[1]}"
+    if equal > 1:
+        why = f"{equal} candidates had as many of the labelled images right when left out, {words[0]}: the first"
     stop = candidates[network]["stop"]
     return {"candidates": candidates, "speaks": speaks, "network": network, "stop": stop, "why": why}
 

@@ -27,7 +27,7 @@ def results(run):
         ("teacher", "unlabeled_accuracy", with_error, "labels of the unlabelled images",
          "share of unlabelled training images that it labels rightly, from which the classifier learns"),
         ("classifier", "accuracy", with_error, "accuracy of the classifier",
-         "share of test images that it names rightly"),
+         "share of test images that the noise-conditional classifier names rightly, told that there is no noise"),
         ("classifier", "accuracy_all_noise", with_error, "accuracy over all noise",
          "the same of test images with noise, each of a level of its own, from none to nothing but noise"),
         ("classifier", "accuracy_area", with_error, "mean accuracy over noise levels",
@@ -68,7 +68,7 @@ def candidates(run):
     """What the teacher was chosen among, "" where it was not."""
     found = run.result("teacher", "candidates") or {}
     rows = [(name.replace("_", " "), share(of["share"], of["error"])) for name, of in found.items()]
-    text = f"Chosen: {speaker(run)}. {run.result('teacher', 'why')}." if rows else ""
+    text = f"Chosen: {speaker(run)}: {run.result('teacher', 'why')}.".replace("_", " ") if rows else ""
     return rows and table(("Candidate", "Labelled images right when left out"), rows) + paragraph(text, "soft")
 
 
@@ -80,7 +80,10 @@ def per_class(run):
          row["f1"], row["count"])
         for row in rows
     ]  # fmt: skip
-    text = "Recognised: share of the test images of the class (recall); right: share of images named so (precision)."
+    text = (
+        "Of the classifier. Recognised: share of the test images of the class (recall); right: share of images named so "
+        "(precision)."
+    )
     found = table(("Class", "Recognised", "Right", "F1", "Test images"), rows, "numbers")
     return found and found + paragraph(text, "soft")
 

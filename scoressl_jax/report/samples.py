@@ -22,7 +22,7 @@ def labelled(run):
     names = run.names(int(labels.max()) + 1)
     run.write("figures/labeled.png", charts.class_grid(images, labels, names, COLUMNS))
     of_each = " of each class" if len(np.unique(labels)) == run.data.get("num_classes") else ""
-    caption = f"Some labelled images{of_each}: such labels are all that the classifier was told about the classes."
+    caption = f"Some labelled images{of_each}: such labels are all that was told about the classes."
     return in_strips("labelled images of class", [images], labels, names, COLUMNS, caption, least=24)
 
 

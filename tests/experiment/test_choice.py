@@ -67,7 +67,10 @@ def test_the_best_speaks_and_the_first_of_equals():
     found = choice.decided({"mean_teacher": of(0.8), "labels alone": of(0.8), "logistic regression": of(0.7)} | {
         name: of(0.1) for name in (*list(choice.NETWORKS)[1:3], *list(choice.NETWORKS)[4:])})  # fmt: skip
     assert (found["speaks"], found["network"], found["stop"]) == ("mean_teacher", "mean_teacher", 0.5)
-    assert "mean_teacher 80.0 ± 1.0 %" in found["why"]
+    assert "2 candidates had as many" in found["why"]
+    assert "mean_teacher 80.0 ± 1.0 %: the first" in found["why"]
+    candidates = found["candidates"] | {"labels alone": of(0.79)}
+    assert choice.decided(candidates)["why"].endswith("mean_teacher 80.0 ± 1.0 %, next labels alone 79.0 ± 1.0 %")
 
 
 def fake(monkeypatch, work, best):
@@ -76,7 +79,7 @@ def fake(monkeypatch, work, best):
 
     def one(name):
         tried.append(name)
-        return {"share": 0.9 if name == best else 0.5, "error": 0.1, "stop": 0.25, "seconds": 0.0}
+        return {"share": 0.9 if name == best else 0.5, "error": 0.1, "stop": 0.25, "seconds": 2.0}
 
     names = {str(fields): name for name, fields in choice.NETWORKS.items()}
     monkeypatch.setattr(choice, "tried", lambda experiment, fields, folds: one(names[str(fields)]))
@@ -101,6 +104,7 @@ def test_every_candidate_is_tried_once_also_when_it_was_stopped(work, monkeypatc
     left[0] = 100
     choice.choose(work)
     assert tried == [*choice.NETWORKS, *choice.INSTEAD]
+    assert work.run.results["choice"]["seconds"] == 2.0 * 8
     assert work.finished(IMAGES.stage("choice"))
     found = choice.chosen(work).config.teacher
     assert (found.method, found.stop) == ("supervised", 0.25)
