@@ -10,6 +10,7 @@ from scoressl_jax.errors import UserError
 
 COLUMNS = {
     "accuracy": ("classifier", "accuracy"),
+    "teacher": ("teacher", "accuracy"),
     "over all noise": ("classifier", "accuracy_all_noise"),
     "F1": ("classifier", "f1"),
     "ECE": ("classifier", "ece"),

@@ -81,8 +81,8 @@ def per_class(run):
         for row in rows
     ]  # fmt: skip
     text = (
-        "Of the classifier. Recognised: share of the test images of the class (recall); right: share of images named so "
-        "(precision)."
+        "Of the classifier. Recognised: share of the test images of the class (recall); right: share of images named "
+        "so (precision)."
     )
     found = table(("Class", "Recognised", "Right", "F1", "Test images"), rows, "numbers")
     return found and found + paragraph(text, "soft")

@@ -94,7 +94,7 @@ def test_names_are_the_kinds_where_these_tell_all_apart():
 
 
 RESULTS = {
-    "data": {"name": "digits"}, "score": {"seconds": 90.0},
+    "data": {"name": "digits"}, "score": {"seconds": 90.0}, "teacher": {"accuracy": 0.97},
     "classifier": {"accuracy": 0.9, "accuracy_all_noise": 0.5, "f1": 0.25, "ece": 0.125, "seconds": 30.0},
     "samples": {"class_agreement": 0.75, "judge_accuracy": 0.95, "seconds": 60.0},
     "generation": {"precision": 0.6, "recall": 0.3, "cas": 0.8, "features": "pixels", "fid@500": 2.0, "fid@100": 3.0},
@@ -104,7 +104,7 @@ RESULTS = {
 def test_every_column_is_its_figure():
     found = {column: figure(RESULTS, column) for column in COLUMNS}
     assert found == {
-        "accuracy": 0.9, "over all noise": 0.5, "F1": 0.25, "ECE": 0.125, "class agreement": 0.75, "judge": 0.95,
+        "accuracy": 0.9, "teacher": 0.97, "over all noise": 0.5, "F1": 0.25, "ECE": 0.125, "class agreement": 0.75, "judge": 0.95,
         "precision": 0.6, "recall": 0.3, "CAS": 0.8, "minutes": 3.0,
     }  # fmt: skip
     assert figure({}, "accuracy") is None
@@ -149,7 +149,7 @@ def test_the_table_has_a_row_a_group():
     assert header.split(" | ")[:3] == ["| run", "seeds", "accuracy"]
     assert header.count("|") == rule.count("|") == len(COLUMNS) + 3
     assert rows[0].startswith("| a | 2 | 0.500 ± 0.000 |")
-    assert rows[1].startswith("| c | 1 |  |  | 0.500 |")
+    assert rows[1].startswith("| c | 1 |  |  |  | 0.500 |")
 
 
 # The difference of two groups
