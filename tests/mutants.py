@@ -78,7 +78,7 @@ TESTS = {  # of a file: the fast tests that must notice
     "methods/score_ssl.py": "tests/methods/test_score_ssl.py",
     "methods/supervised.py": "tests/methods/test_supervised.py",
     "models/clean_resnet.py": "tests/models/test_clean_resnet.py",
-    "report/few_labels.py": "tests/report/test_few_labels.py",
+    "report/few_labels.py": "tests/report/test_few_labels_table.py",
     "training/loop.py": "tests/training/test_memory.py",
     "training/state.py": "tests/training/test_state.py",
 }

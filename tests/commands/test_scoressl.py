@@ -12,7 +12,10 @@ from scoressl_jax.__main__ import COMMANDS, main
 from scoressl_jax.commands import report, run
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-NAMES = ("run", "check", "report", "sample", "compare", "evaluate", "import", "pack", "benchmark", "reproduced")
+NAMES = (
+    *("run", "check", "report", "sample", "compare", "few_labels", "evaluate", "import", "pack", "benchmark"),
+    "reproduced",
+)
 
 
 def as_process(*argv):
@@ -41,7 +44,7 @@ def test_the_list_and_the_version_are_there_at_once():
 def test_every_command_says_what_it_takes(name, scoressl):
     code, out, errors = scoressl(name, "--help")
     assert (code, errors) == (0, [])
-    assert f"scoressl {'run' if name == 'check' else name} " in out
+    assert f"scoressl {name} " in out
     assert len(out.splitlines()) > 5
 
 

@@ -183,7 +183,7 @@ def test_the_objective_has_its_fields():
 def test_the_optimiser_has_its_fields():
     """One step of AdamW by hand: clipped gradient, warm-up, decoupled decay; then the two schedules."""
     stage = SimpleNamespace(
-        learning_rate=0.1, weight_decay=0.5, warmup=4, clip=1.0, schedule="constant", steps=10, ema=0.9
+        learning_rate=0.1, weight_decay=0.5, warmup=4, clip=1.0, schedule="constant", steps=10, optimizer="adamw"
     )
     params, gradient = {"a": jnp.array([2.0, -1.0])}, {"a": jnp.array([30.0, 40.0])}
     optimizer = training.optimizer_of(stage)
@@ -198,6 +198,10 @@ def test_the_optimiser_has_its_fields():
         for _ in range(10):
             update, state = optimizer.update(gradient, state, params)
         np.testing.assert_allclose(update["a"], [-last, -last], rtol=1e-4)
+    stage.optimizer, stage.schedule = "sgd", "constant"
+    optimizer = training.optimizer_of(stage)
+    update, _ = optimizer.update(gradient, optimizer.init(params), params)  # Nesterov's first step is 1.9 gradients
+    np.testing.assert_allclose(update["a"], -1.9 * 0.1 / 4 * np.array([0.6, 0.8]), rtol=1e-4)
 
 
 def test_the_classifier_learns_from_its_pools_and_its_batches(tmp_path):

@@ -10,6 +10,7 @@ import pytest
 
 from scoressl_jax.commands.run import parse
 from scoressl_jax.experiment.config import validate
+from scoressl_jax.experiment.objective import weights_of
 
 SCRIPT = Path(__file__).resolve().parents[2] / "launch" / "mnist_ingredients.sh"
 NAMES = re.findall(r"\[(\w+)\]=", SCRIPT.read_text())
@@ -36,7 +37,7 @@ def test_every_ingredient_is_trained_and_measured():
         assert (config.preset, config.data.num_labels, config.seed, config.data.split_seed) == ("cpu", 1000, 4, 4)
         assert config.score.init_from == "run:runs/mnist_4"
         assert (config.regime == "supervised") == workdir.startswith("out/labels")
-    terms = {workdir[4:-2]: {name for name, weight in config.classifier.terms.items() if weight}
+    terms = {workdir[4:-2]: {name for name, weight in weights_of(config).items() if weight}
              for (workdir, _), config in found.items()}
     base = {"ce", "ce_tau"}
     assert terms == {
