@@ -18,7 +18,7 @@ from scoressl_jax.commands.run import parse as parse_config
 from scoressl_jax.devices import device_mesh, prepare_jax, replicated, use_cores
 from scoressl_jax.errors import UserError
 from scoressl_jax.experiment.adopt import adopt
-from scoressl_jax.experiment.choice import NETWORKS, configured
+from scoressl_jax.experiment.choice import NETWORKS, configured, fitted_instead
 from scoressl_jax.experiment.config import CHOICES, FIELDS, per_device
 from scoressl_jax.experiment.fields import leave_behind
 from scoressl_jax.experiment.images import IMAGES
@@ -28,7 +28,7 @@ from scoressl_jax.experiment.speaker import opened
 from scoressl_jax.experiment.stages import Work, execute
 from scoressl_jax.experiment.teacher import AUTO, has_network
 from scoressl_jax.files import check_writable, path_of, read_or_empty, write_bytes, write_json, write_text
-from scoressl_jax.methods.baselines import BASELINES, fit
+from scoressl_jax.methods.baselines import BASELINES
 from scoressl_jax.methods.table import METHODS, PU_METHODS
 from scoressl_jax.report.few_labels import chart, markdown
 from scoressl_jax.training.step import make_multi_update
@@ -115,18 +115,15 @@ def with_network(config, seconds: float, steps: int, folder) -> dict:
     with run.locked():
         adopt(work, "scoressl few_labels")
         execute(kind, "train_teacher", work)
-    p, block = (
-        opened(run, config, experiment.num_classes).probabilities(experiment.dataset.x_test),
-        run.results["teacher"],
-    )
+    p = opened(run, config, experiment.num_classes).probabilities(experiment.dataset.x_test)
+    block = run.results["teacher"]
     found = {name: block[name] for name in ("seconds", "steps", "unlabeled_accuracy", "speaks", "why") if name in block}
     return found | {"accuracy": float((p.argmax(-1) == experiment.dataset.y_test).mean())}
 
 
 def with_baseline(config, name: str, seconds: float) -> dict:
-    data, split = (experiment := IMAGES.build(config)).dataset, experiment.split
-    x, y = data.x_train[split.labeled], data.y_train[split.labeled]
-    found = fit(name, x, y, data.x_train[split.unlabeled], config.seed, seconds, data.num_classes)
+    experiment = IMAGES.build(config)
+    data, found = experiment.dataset, fitted_instead(experiment, name, seconds)
     block = {"seconds": found.seconds, "chosen": found.chosen}
     if found.cross_validated:
         block |= {"cross_validated": found.cross_validated.share, "folds": found.cross_validated.folds}
@@ -148,10 +145,8 @@ def main(argv: list) -> int:
     use_cores(per_device(config))
     known = {"cells": {}, "cores": os.cpu_count()} | read_or_empty(output / "few_labels.json")
     spent = f"{options.steps} steps" if options.steps else f"{options.minutes:g} minutes"
-    title = f"{config.data.name}, {spent} each"
-    others = {cell.get("spent", spent) for cell in known["cells"].values()} - {spent}
-    if others:  # cells of other calls, each of which has its own
-        title = f"{config.data.name}, {' or '.join(sorted({*others, spent}))} each"
+    each = {spent, *(cell.get("spent", spent) for cell in known["cells"].values())}  # other calls may have had others
+    title = f"{config.data.name}, {' or '.join(sorted(each))} each"
     cells = [(n, m, s) for s in options.seeds for n in options.labels for m in options.methods]
     for number, (labels, method, seed) in enumerate(cells, 1):
         name = f"{config.data.name}-{labels}-{method}-{seed}"

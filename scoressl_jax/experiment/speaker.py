@@ -12,7 +12,7 @@ from scipy.special import softmax
 
 from scoressl_jax.experiment.choice import INSTEAD, chosen
 from scoressl_jax.experiment.teacher import Teacher, build_method, build_network, divided
-from scoressl_jax.methods.baselines import BASELINES, alone, pixels, whole
+from scoressl_jax.methods.baselines import refitted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,15 +49,9 @@ class InsteadSpeaker:
 
 def instead(run, classes: int, images, labels) -> InsteadSpeaker:
     """With the setting that was cross-validated."""
-    x, setting = pixels(images), run.choice["candidates"][run.choice["speaks"]]["setting"]
-    with alone():
-        model = BASELINES[INSTEAD[run.choice["speaks"]]](x, x[:0], 0)[1](np.arange(len(x)), labels, **setting)
-
-    def predict(images):
-        with alone():
-            return whole(model, pixels(images), classes)
-
-    return InsteadSpeaker(images, labels, predict)
+    speaks = run.choice["speaks"]
+    setting = run.choice["candidates"][speaks]["setting"]
+    return InsteadSpeaker(images, labels, refitted(INSTEAD[speaks], images, labels, setting, classes))
 
 
 def network_of(config, classes: int, image_shape: tuple):

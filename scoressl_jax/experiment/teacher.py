@@ -75,16 +75,14 @@ FIELDS = dict(
     **{name: fields_of(method) for name, method in ALL_METHODS.items() if dataclasses.fields(method)},
 )
 AFFINE = tuple(f"teacher.{name}" for name in ("rotate", "zoom", "shear", "move", "contrast", "brightness"))
+NETWORK = ("teacher.depth", "teacher.widen", "teacher.patch")
 COMMON = tuple(
     f"teacher.{name}"
-    for name in ("depth", "widen", "patch", *OPTIMISED, "stop", "flip", "strong", "strength", "cutout", "operations")
+    for name in (*OPTIMISED, "stop", "flip", "strong", "strength", "cutout", "operations")
 )
 UNLABELED = ("teacher.unlabeled_batch_size", "teacher.shift")
 TAUGHT = ("teacher.hard", "classifier.terms.taught", "classifier.terms.taught_tau")
 PSEUDO = ("classifier.terms.pseudo", "classifier.threshold")  # what the teacher's labels take the place of
-
-
-NETWORK = ("teacher.depth", "teacher.widen", "teacher.patch")
 
 
 def has_network(name: str) -> bool:
@@ -95,8 +93,8 @@ def has_network(name: str) -> bool:
 def read_by(name: str) -> tuple:
     """The fields that a method reads."""
     own = tuple(f"teacher.{name}.{field.name}" for field in dataclasses.fields(ALL_METHODS[name]))
-    common = tuple(field for field in COMMON if field not in NETWORK) if has_network(name) else COMMON
-    return (*common, *AFFINE, *TAUGHT, *(() if name in LABELS_ALONE else UNLABELED), *own)
+    network = () if has_network(name) else NETWORK
+    return (*network, *COMMON, *AFFINE, *TAUGHT, *(() if name in LABELS_ALONE else UNLABELED), *own)
 
 
 CHOICES = {

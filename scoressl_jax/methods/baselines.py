@@ -66,14 +66,27 @@ def fit(name, x_labeled, y, x_unlabeled, seed=0, seconds=None, classes=None):
             chosen, right = preferred(tried)
             share = float(right.mean())
             validated = CrossValidated(share, float(np.sqrt(share * (1 - share) / len(y))), folds)
-        model = train(np.arange(len(y)), y, **chosen)
+        predict = predictor(train, y, chosen, classes or int(y.max()) + 1)
+    shares = [(setting, float(right.mean())) for setting, right in tried]
+    return Baseline(name, predict, chosen, shares, validated, time.perf_counter() - start)
+
+
+def predictor(train, y, setting, classes):
+    """images `[N, ...]` -> probabilities `[N, classes]`, of a model of all the labels with one setting."""
+    model = train(np.arange(len(y)), y, **setting)
 
     def predict(images):
         with alone():
-            return whole(model, pixels(images), classes or int(y.max()) + 1)
+            return whole(model, pixels(images), classes)
 
-    shares = [(setting, float(right.mean())) for setting, right in tried]
-    return Baseline(name, predict, chosen, shares, validated, time.perf_counter() - start)
+    return predict
+
+
+def refitted(name, images, y, setting, classes):
+    """The predictor of a baseline that does not look at unlabelled images, with a setting that was chosen before."""
+    x = pixels(images)
+    with alone():
+        return predictor(BASELINES[name](x, x[:0], 0)[1], y, setting, classes)
 
 
 def left_out(grid, train, x, y, folds, seed, until):
