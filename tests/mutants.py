@@ -51,6 +51,7 @@ TESTS = {  # of a file: the fast tests that must notice
     "methods/punce.py": "tests/methods/test_punce.py",
     "experiment/speaker.py": "tests/experiment/test_choice.py tests/experiment/test_positive_teachers.py tests/experiment/test_teacher_run.py",
     "experiment/teacher.py": "tests/experiment/test_generative_teachers.py tests/experiment/test_positive_teachers.py tests/experiment/test_teacher.py tests/experiment/test_teacher_run.py",
+    "commands/run.py": "tests/commands/test_run.py",
     "commands/few_labels.py": "tests/commands/test_few_labels.py tests/commands/test_few_labels_cells.py",
     "report/groups.py": "tests/report/test_groups.py tests/commands/test_compare.py",
     "report/classifier.py": "tests/report/test_page.py",
@@ -366,8 +367,9 @@ MUTANTS = (
     ("experiment/choice.py", "network, speaks = best(NETWORKS), best(candidates)", "network, speaks = best(NETWORKS), best(NETWORKS)"),
     ("experiment/choice.py", "            if name not in candidates:", "            if True:"),
     ("experiment/choice.py", 'NETWORKS[name] | {"stop": work.run.choice.get("stop", 1.0)}', "NETWORKS[name]"),
-    ("experiment/speaker.py", "labels, **setting)", "labels[::-1], **setting)"),
+    ("experiment/speaker.py", "images, labels, setting, classes)", "images, labels[::-1], setting, classes)"),
     ("experiment/measure.py", "found.probabilities(data.x_test).argmax(-1) == data.y_test", "found.probabilities(data.x_test).argmin(-1) == data.y_test"),
     ("api.py", 'if teacher and by != "classifier":', 'if teacher and by == "teacher":'),
     ("api.py", "teacher.probabilities(np.rint(255 * x).astype(np.uint8))", "teacher.probabilities((255 * x).astype(np.uint8) + 1)"),
+    ("commands/run.py", 'if taught or name != "train_teacher"', 'if name != "train_teacher"'),
 )  # fmt: skip

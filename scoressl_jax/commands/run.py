@@ -23,6 +23,7 @@ from scoressl_jax.experiment.adopt import adopt, rehearse
 from scoressl_jax.experiment.data import check_apart
 from scoressl_jax.experiment.fields import as_read, batch_sizes, config_of, described, leave_behind
 from scoressl_jax.experiment.images import IMAGES
+from scoressl_jax.experiment.labels import has_teacher
 from scoressl_jax.experiment.run import Run
 from scoressl_jax.experiment.stages import Kind, Work, execute
 from scoressl_jax.files import flat, path_of
@@ -44,7 +45,7 @@ CHECK = f"""scoressl check --config=FILE [--workdir=DIR] [--config.FIELD=VALUE .
 {MODES["check"].capitalize()}. FILE and FIELDs are those of
 scoressl run, whose --help says more; with DIR of a run, also whether that would go on so.
 """
-ALONE = ("train_score", "train_classifier", "sample", "evaluate", "report")  # in order
+ALONE = tuple(MODES)[2:]  # of single stages, in order
 MOVED = {  # where config files of version 0.1 import from
     "scoressl_jax.config": "scoressl_jax.experiment.config",
     "scoressl_jax.recipes": "scoressl_jax.experiment.recipes",
@@ -206,6 +207,13 @@ def check(kind: Kind, config: ConfigDict, workdir: str | None) -> int:
     return 0
 
 
+def next_mode(kind: Kind, config: ConfigDict, mode: str) -> str | None:
+    """The mode of a single stage that comes after one; None after the last, and after a mode of several."""
+    taught = kind is IMAGES and has_teacher(config)
+    alone = [name for name in ALONE if taught or name != "train_teacher"]
+    return dict(itertools.pairwise(alone)).get(mode)
+
+
 def main(argv: list) -> int:
     if {"--help", "-h"} & set(argv):
         print(usage(checks="--mode=check" in argv))
@@ -228,7 +236,7 @@ def main(argv: list) -> int:
         if work.first_process and not without_data:
             print(kind.described(experiment))
         execute(kind, mode, work)
-    follows = dict(itertools.pairwise(ALONE)).get(mode)
+    follows = next_mode(kind, config, mode)
     if follows and work.first_process:
         print(f"{mode} is done: --mode={follows} is next, or --mode=run for all the rest")
     return 0

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from scoressl_jax.commands.run import MODES, find_config, load_config, parse, repeating
+from scoressl_jax.commands.run import MODES, find_config, load_config, next_mode, parse, repeating
 from scoressl_jax.errors import UserError
 from scoressl_jax.experiment.config import validate
 from scoressl_jax.experiment.images import IMAGES
@@ -232,3 +232,13 @@ def test_after_one_stage_it_says_what_follows(scoressl, at_root, tmp_path):
     assert code == 0
     last = "train_score is done: --mode=train_classifier is next, or --mode=run for all the rest"
     assert out.splitlines()[-1] == last
+
+
+def test_a_teacher_comes_before_the_classifier_where_there_is_one():
+    taught, alone = load_config("digits_ssl_da"), load_config("digits_ssl")
+    assert next_mode(IMAGES, taught, "train_score") == "train_teacher"
+    assert next_mode(IMAGES, taught, "train_teacher") == "train_classifier"
+    assert next_mode(IMAGES, alone, "train_score") == "train_classifier"
+    assert next_mode(IMAGES, alone, "train_classifier") == "sample"
+    assert next_mode(MOONS, load_config("moons_dlsm"), "train_score") == "train_classifier"
+    assert next_mode(IMAGES, taught, "report") is next_mode(IMAGES, taught, "run") is None
